@@ -1,0 +1,1 @@
+"""Transaction kinds, one file each: could it ever be valid, and is it valid now?"""

@@ -1,0 +1,1 @@
+"""The non-deterministic sidecar of a verification node: asks, scores, commits and reveals."""

@@ -1,0 +1,220 @@
+"""The ledger's public face: the records of its state, the keys they lie under, and the chain's parameters.
+
+Every record is the canonical encoding of one dataclass and is proven by `/store/main/key`. The app writes them;
+clients, relays, model nodes and verifiers read them. Amounts are integers in units of 1e-9 (`UNIT`).
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from network.chain_tx import Challenge, Score, Transcript
+from network.codec import Message, blob, flag, nested, repeated, text, uint, uints
+from network.ids import NODE_ID_LENGTH
+
+UNIT = 1_000_000_000
+STORE_NAME = "main"
+MAX_NODES = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Params(Message):
+    """Consensus parameters. Block offsets count from an epoch's first block; each window ends before its offset."""
+
+    epoch_blocks: int = uint(1)
+    vrf_end: int = uint(2)
+    commit_end: int = uint(3)
+    send_end: int = uint(4)
+    publish_end: int = uint(5)
+    score_end: int = uint(6)
+    reveal_end: int = uint(7)
+    slots: int = uint(8, limit=64)
+    assignment: int = uint(9, limit=UNIT)
+    alpha: int = uint(10, limit=UNIT)
+    beta: int = uint(11, limit=UNIT)
+    tau: int = uint(12, limit=UNIT)
+    gamma_inverse: int = uint(13, limit=1000)
+    window: int = uint(14, limit=64)
+    threshold: int = uint(15, limit=UNIT)
+    initial_reputation: int = uint(16, limit=UNIT)
+    evidence_limit: int = uint(17)
+    lifetime_epochs: int = uint(18)
+    directory_blocks: int = uint(19)
+    profile: str = text(20, limit=32)
+    max_nodes: int = uint(21, limit=MAX_NODES)
+
+
+@dataclass(frozen=True, slots=True)
+class Account(Message):
+    """A signer's last accepted nonce."""
+
+    nonce: int = uint(1)
+
+
+@dataclass(frozen=True, slots=True)
+class NodeRecord(Message):
+    """A registered node. `credits` are the last `window` epochs' C(T), oldest first; model nodes only."""
+
+    signing_key: bytes = blob(1, size=32)
+    role: int = uint(2, limit=3)
+    name: str = text(3, limit=64)
+    onion_key: bytes = blob(4, size=32)
+    address: str = text(5, limit=128)
+    family: str = text(6, limit=64)
+    group: str = text(7, limit=128)
+    model_hash: bytes = blob(8, size=32)
+    reputation: int = uint(9, limit=UNIT)
+    trusted: bool = flag(10)
+    retired: bool = flag(11)
+    registered_height: int = uint(12)
+    renewed_epoch: int = uint(13)
+    credits: tuple[int, ...] = uints(14, count=64, limit=UNIT)
+    clean_epochs: int = uint(15)
+
+
+@dataclass(frozen=True, slots=True)
+class DirectoryEntry(Message):
+    """One live node, as everybody routes by it."""
+
+    node_id: bytes = blob(1, size=NODE_ID_LENGTH)
+    signing_key: bytes = blob(2, size=32)
+    onion_key: bytes = blob(3, size=32)
+    role: int = uint(4, limit=3)
+    name: str = text(5, limit=64)
+    address: str = text(6, limit=128)
+    family: str = text(7, limit=64)
+    group: str = text(8, limit=128)
+    model_hash: bytes = blob(9, size=32)
+    reputation: int = uint(10, limit=UNIT)
+    trusted: bool = flag(11)
+
+
+@dataclass(frozen=True, slots=True)
+class DirectoryRecord(Message):
+    """The canonical list of live nodes, sorted by node id: one record, one proof."""
+
+    chain_id: str = text(1, limit=64)
+    epoch: int = uint(2)
+    height: int = uint(3)
+    previous: bytes = blob(4, size=32)
+    entries: tuple[DirectoryEntry, ...] = repeated(5, DirectoryEntry, count=MAX_NODES)
+
+
+@dataclass(frozen=True, slots=True)
+class ValidatorRecord(Message):
+    """A committee member: consensus key, power, and the key its verifier signs with."""
+
+    consensus_key: bytes = blob(1, size=32)
+    verifier_key: bytes = blob(2, size=32)
+    power: int = uint(3)
+    name: str = text(4, limit=64)
+
+
+@dataclass(frozen=True, slots=True)
+class ModelGroup(Message):
+    """A model that nodes may serve: its hash and the noise scheme its engines sample with."""
+
+    name: str = text(1, limit=128)
+    model_hash: bytes = blob(2, size=32)
+    scheme: str = text(3, limit=32)
+
+
+@dataclass(frozen=True, slots=True)
+class NodeResult(Message):
+    """What an epoch found about one model node. `reasons` are words of `abci_app/state/epoch.py`."""
+
+    node_id: bytes = blob(1, size=NODE_ID_LENGTH)
+    challenges: int = uint(2)
+    scored: int = uint(3)
+    missing: int = uint(4)
+    credit: int = uint(5, limit=UNIT)
+    reputation_before: int = uint(6, limit=UNIT)
+    reputation_after: int = uint(7, limit=UNIT)
+    trusted: bool = flag(8)
+    reason: str = text(9, limit=64)
+
+
+@dataclass(frozen=True, slots=True)
+class EpochRecord(Message):
+    """One epoch: its beacon and leader while it runs, its results once it has ended."""
+
+    number: int = uint(1)
+    first_height: int = uint(2)
+    beacon: bytes = blob(3, size=32)
+    leader: bytes = blob(4, size=NODE_ID_LENGTH)
+    ended_height: int = uint(5)
+    results: tuple[NodeResult, ...] = repeated(6, NodeResult, count=MAX_NODES)
+
+
+@dataclass(frozen=True, slots=True)
+class VrfRecord(Message):
+    """A verifier's VRF proof and output (64 bytes) for one epoch."""
+
+    proof: bytes = blob(1, size=80)
+    output: bytes = blob(2, size=64)
+
+
+@dataclass(frozen=True, slots=True)
+class TranscriptRecord(Message):
+    """An opened challenge, its author, the reply once published, and the committee's median score once tallied."""
+
+    author: bytes = blob(1, size=NODE_ID_LENGTH)
+    challenge: Any = nested(2, Challenge)
+    transcript: Any = nested(3, Transcript)
+    score: Any = nested(4, Score)
+    votes: int = uint(5)
+
+
+def account_key(signer: bytes) -> bytes:
+    """0x01 | Ed25519 public key 32 -> Account"""
+    return b"\x01" + signer
+
+
+def node_key(node_id: bytes) -> bytes:
+    """0x02 | node id 20 -> NodeRecord"""
+    return b"\x02" + node_id
+
+
+def epoch_key(number: int) -> bytes:
+    """0x05 | epoch u64-be -> EpochRecord"""
+    return b"\x05" + number.to_bytes(8, "big")
+
+
+def vrf_key(epoch: int, validator: bytes) -> bytes:
+    """0x07 | epoch u64-be | validator id 20 -> VrfRecord"""
+    return b"\x07" + epoch.to_bytes(8, "big") + validator
+
+
+def commitment_key(epoch: int, validator: bytes) -> bytes:
+    """0x08 | epoch u64-be | validator id 20 -> CommitChallenges"""
+    return b"\x08" + epoch.to_bytes(8, "big") + validator
+
+
+def transcript_key(epoch: int, challenge: bytes) -> bytes:
+    """0x09 | epoch u64-be | challenge hash 32 -> TranscriptRecord"""
+    return b"\x09" + epoch.to_bytes(8, "big") + challenge
+
+
+def score_commitment_key(epoch: int, validator: bytes) -> bytes:
+    """0x0b | epoch u64-be | validator id 20 -> CommitScores"""
+    return b"\x0b" + epoch.to_bytes(8, "big") + validator
+
+
+def sheet_key(epoch: int, validator: bytes) -> bytes:
+    """0x0c | epoch u64-be | validator id 20 -> ScoreSheet"""
+    return b"\x0c" + epoch.to_bytes(8, "big") + validator
+
+
+def validator_key(address: bytes) -> bytes:
+    """0x0d | validator id 20 (CometBFT address of its consensus key) -> ValidatorRecord"""
+    return b"\x0d" + address
+
+
+def group_key(name: str) -> bytes:
+    """0x0e | model group name, UTF-8 -> ModelGroup"""
+    return b"\x0e" + name.encode()
+
+
+PARAMS_KEY = b"\x03params"  # -> Params
+CURRENT_EPOCH_KEY = b"\x04epoch"  # -> EpochRecord of the running epoch
+DIRECTORY_KEY = b"\x06directory"  # -> DirectoryRecord
+NODE_PREFIX, VALIDATOR_PREFIX, GROUP_PREFIX = b"\x02", b"\x0d", b"\x0e"

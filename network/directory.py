@@ -1,0 +1,52 @@
+"""The verified snapshot of live nodes that every role routes by.
+
+Made from one `DirectoryRecord` whose proof the light client has checked; this file only looks things up.
+"""
+
+from collections.abc import Iterable
+
+from network.chain_records import DirectoryEntry, DirectoryRecord
+from network.codec import encode
+from network.crypto import sha256
+from network.ids import Role
+
+
+class Directory:
+    """An immutable directory: `hash` names it in handshakes, `height` is the state height it was proven at."""
+
+    __slots__ = ("_by_id", "hash", "height", "record")
+
+    def __init__(self, record: DirectoryRecord, height: int) -> None:
+        self.record = record
+        self.height = height
+        self.hash = sha256(encode(record))
+        self._by_id = {entry.node_id: entry for entry in record.entries}
+
+    def get(self, node_id: bytes) -> DirectoryEntry | None:
+        """The live node with this id, or None."""
+        return self._by_id.get(node_id)
+
+    def relays(self) -> tuple[DirectoryEntry, ...]:
+        """Live relays, in node-id order."""
+        return self._of(Role.RELAY)
+
+    def models(self, group: str, *, trusted_only: bool = True) -> tuple[DirectoryEntry, ...]:
+        """Live model nodes of one group, in node-id order; untrusted ones only when asked for."""
+        return tuple(e for e in self._of(Role.MODEL) if e.group == group and (e.trusted or not trusted_only))
+
+    def groups(self) -> tuple[str, ...]:
+        """Names of the model groups that at least one trusted live node serves, sorted."""
+        return tuple(sorted({e.group for e in self._of(Role.MODEL) if e.trusted}))
+
+    def _of(self, role: Role) -> tuple[DirectoryEntry, ...]:
+        return tuple(entry for entry in self.record.entries if entry.role == role)
+
+
+def empty(chain_id: str) -> Directory:
+    """The directory before the first block: nobody is known."""
+    return Directory(DirectoryRecord(chain_id=chain_id), 0)
+
+
+def family_names(entries: Iterable[DirectoryEntry]) -> set[str]:
+    """The operator families among these nodes."""
+    return {entry.family for entry in entries}

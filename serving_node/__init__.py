@@ -1,0 +1,1 @@
+"""A model node: the sidecar beside one inference engine."""
