@@ -1,0 +1,74 @@
+# PlanetServe: two commands on a fresh machine are `make localnet` and `make test`.
+# Needs make and Python 3.11 or 3.12; everything else is fetched, hash-checked and cached by `make setup`.
+
+PYTHON ?= $(shell for python in python3.11 python3.12 python3; do \
+	$$python -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 13))' 2>/dev/null && echo $$python && break; done)
+ifeq ($(strip $(PYTHON)),)
+PYTHON := python3
+endif
+SETUP = $(PYTHON) -m localnet.setup
+BIN = .venv/bin
+LOCKING = --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## Show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
+
+.PHONY: setup
+setup: ## Make the virtual environment, CometBFT and the model files (cached; safe to repeat)
+	@$(SETUP)
+
+.PHONY: localnet
+localnet: setup ## Start the whole network on this machine and ask it one prompt (ARGS="--port-base 12000")
+	@$(BIN)/planetserve localnet up $(ARGS)
+
+.PHONY: localnet-down
+localnet-down: ## End every process that `make localnet` started, and only those (ARGS="--wipe")
+	@if [ -x $(BIN)/planetserve ]; then $(BIN)/planetserve localnet down $(ARGS); else echo "nothing to stop: this checkout is not set up"; fi
+
+.PHONY: test
+test: setup-dev ## Run every test that takes minutes in all, the localnet's included
+	@$(BIN)/pytest -m "not slow"
+
+.PHONY: test-slow
+test-slow: setup-dev ## Run the tests that take long (vLLM on a CPU, hours of soak)
+	@$(BIN)/pytest -m slow
+
+.PHONY: test-quick
+test-quick: setup-env ## Run the tests that start no network
+	@$(BIN)/pytest -m "not slow and not e2e"
+
+.PHONY: lint
+lint: setup-env ## Check style, types and import rules
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/pytest tests/architecture
+
+.PHONY: proto
+proto: setup-env ## Generate the protobuf code of abci_app/abci/pb again
+	@$(BIN)/python -m abci_app.abci.proto
+
+.PHONY: bench-forwarding
+bench-forwarding: setup-env ## Time the HR-Tree and the routing decision (OUTPUT=json)
+	@$(BIN)/python -m tests.bench.forwarding $(if $(OUTPUT),--output $(OUTPUT))
+
+.PHONY: lock
+lock: ## Resolve the dependencies again into requirements*.txt (needs uv)
+	@printf 'hatchling>=1.27\neditables>=0.5\n' > .lock-build.in
+	@uv pip compile -q pyproject.toml .lock-build.in $(LOCKING) -o requirements.txt
+	@uv pip compile -q pyproject.toml .lock-build.in --group dev $(LOCKING) -o requirements-dev.txt
+	@rm .lock-build.in
+
+.PHONY: setup-dev
+setup-dev: ## Like setup, with the tools of tests and linting
+	@$(SETUP) --dev
+
+.PHONY: setup-env
+setup-env: ## Only the virtual environment, with the tools of tests and linting
+	@$(SETUP) --dev --only environment
+
+.PHONY: clean
+clean: ## Remove what tools cached inside the checkout (not .venv, not .localnet)
+	@rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist

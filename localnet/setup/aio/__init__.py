@@ -1,0 +1,1 @@
+"""Set-up's shell: processes, files and the clock."""
