@@ -90,10 +90,15 @@ class Challenge(Message):
 
 @dataclass(frozen=True, slots=True)
 class OpenChallenges(Message):
-    """The challenges behind a verifier's commitments; dummies stay closed."""
+    """The challenges behind a verifier's commitments; dummies stay closed.
+
+    `proof` is the ECVRF proof on the epoch's assignment input. It comes only now: known earlier, it would tell a model
+    node which requests are challenges.
+    """
 
     epoch: int = uint(1)
     challenges: tuple[Challenge, ...] = repeated(2, Challenge, count=MAX_SLOTS)
+    proof: bytes = blob(3, size=80)
 
 
 @dataclass(frozen=True, slots=True)
