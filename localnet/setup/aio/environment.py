@@ -7,6 +7,7 @@ nothing is done again.
 import hashlib
 import json
 import sys
+from pathlib import Path
 
 from localnet.setup.aio.stages import Stage, need_space
 from localnet.setup.failures import SetupError
@@ -53,10 +54,10 @@ def make(layout: Layout, dev: bool, stage: Stage) -> None:
     wanted = _wanted(layout, dev)
     if not _usable(layout):
         stage.run("making the virtual environment", [sys.executable, "-m", "venv", "--clear", layout.venv])
-    pip = [layout.python, "-m", "pip", "--disable-pip-version-check", "install", "--progress-bar", "off"]
+    pip: list[str | Path] = [layout.python, "-m", "pip", "--disable-pip-version-check", "install", "--progress-bar", "off"]
     lock = layout.checkout / str(wanted["lock"])
     stage.run("installing the locked packages", [*pip, "--only-binary", ":all:", "--require-hashes", "-r", lock])
-    project = ["--no-index", "--no-deps", "--no-build-isolation", "--editable", layout.checkout]
+    project: list[str | Path] = ["--no-index", "--no-deps", "--no-build-isolation", "--editable", layout.checkout]
     stage.run("installing the project", [*pip, *project])
     folders = [layout.checkout / name for name in PACKAGES]
     stage.run("compiling the project", [layout.python, "-m", "compileall", "-q", *folders])

@@ -4,6 +4,7 @@ Each tool is idempotent, moves its file into place whole, and prints a line per 
 """
 
 import os
+from pathlib import Path
 
 from localnet.setup.aio.stages import Stage, need_space
 from localnet.setup.pins import Layout
@@ -11,7 +12,7 @@ from localnet.setup.pins import Layout
 
 def make(layout: Layout, stage: Stage) -> None:
     """See to it that the published model, the cheat's model and the verifiers' reference weights are in the cache."""
-    wanted = (
+    wanted: tuple[tuple[str, Path, list[str | Path]], ...] = (
         ("the published model (F16)", layout.model("F16"), ["serving_node.models", "f16", "--cache", layout.cache]),
         ("the 4-bit model", layout.model("Q4_0"), ["serving_node.models", "requantise", "--cache", layout.cache]),
         (

@@ -96,10 +96,11 @@ class Stage:
 
 def _last_line(log: Path, begin: int) -> str:
     with log.open("rb") as opened:
-        opened.seek(0, os.SEEK_END)
-        opened.seek(max(begin, opened.tell() - 400))
+        start = max(begin, opened.seek(0, os.SEEK_END) - 2000)
+        opened.seek(start)
         rows = opened.read().decode(errors="replace").replace("\r", "\n").splitlines()
-    return next((row.strip()[:100] for row in reversed(rows) if row.strip()), "")
+    whole = rows if start == begin else rows[1:]
+    return next((row.strip()[:100] for row in reversed(whole) if row.strip()), "")
 
 
 def need_space(folder: Path, megabytes: int, what: str) -> None:
