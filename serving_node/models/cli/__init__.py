@@ -1,0 +1,1 @@
+"""The part of the model tool that touches the world: packages, files, progress."""
