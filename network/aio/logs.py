@@ -1,0 +1,52 @@
+"""Logs of every role: one line per record on stderr, `key=value` fields, and levels that say what the reader must do.
+
+error: act now, the node does not serve. warning: look today, something was lost or refused. info: nothing to do; a
+milestone. debug: for whoever changes the code. Secrets, prompts, circuit ids and user addresses appear at no level
+above debug, keys and prompts at none.
+"""
+
+import json
+import logging
+import sys
+import time
+
+
+class LineFormatter(logging.Formatter):
+    """`2026-11-21T13:25:16.123Z INFO relay-03 relay.core "message" key=value`, with tracebacks folded into the line."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self._name = name
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One line, whatever the message holds."""
+        clock = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
+        words = [
+            f"{clock}.{int(record.msecs):03d}Z",
+            record.levelname,
+            self._name,
+            record.name,
+            json.dumps(record.getMessage(), ensure_ascii=False),
+        ]
+        for key, value in getattr(record, "fields", {}).items():
+            words.append(f"{key}={_word(value)}")
+        if record.exc_info:
+            words.append(f"traceback={json.dumps(self.formatException(record.exc_info), ensure_ascii=False)}")
+        return " ".join(words)
+
+
+def configure(name: str, level: str = "info") -> None:
+    """Send the process's records to stderr as lines that carry the node's name. Further fields: `extra={"fields": {...}}`."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(LineFormatter(name))
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level.upper())
+    # Access lines would carry client addresses, and asyncio's debug lines repeat what they wrap.
+    logging.getLogger("aiohttp.access").setLevel(logging.WARNING)
+    logging.getLogger("asyncio").setLevel(logging.WARNING)
+
+
+def _word(value: object) -> str:
+    text = str(value)
+    return text if text and all(c.isalnum() or c in "-_.:/%+" for c in text) else json.dumps(text, ensure_ascii=False)

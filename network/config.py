@@ -1,0 +1,176 @@
+"""Reading checked settings out of a parsed TOML file, and the `[node]` table that every role shares.
+
+A role's own `config.py` opens its tables with `Table`, takes each key once, and calls `done()`, which refuses what nobody
+took. A value that cannot be used stops the start with the key's name; there is no falling back.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from ipaddress import ip_address
+from pathlib import Path
+
+from network.errors import ConfigError
+
+LOG_LEVELS = ("debug", "info", "warning", "error")
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """A host and a port to listen on or to call."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class NodeConfig:
+    """What every role's process needs to know: its name, ports, chain, and keys."""
+
+    name: str
+    chain_id: str
+    listen: Address
+    metrics: Address
+    family: str
+    rpc: tuple[str, ...]
+    genesis: Path
+    keys: Path
+    log_level: str
+
+
+class Table:
+    """One TOML table, read key by key; every complaint names `table.key`."""
+
+    __slots__ = ("_name", "_rest")
+
+    def __init__(self, raw: Mapping[str, object], name: str, *, optional: bool = False) -> None:
+        rows = raw.get(name, {} if optional else None)
+        if not isinstance(rows, Mapping):
+            raise ConfigError(f"the configuration has no table [{name}]")
+        self._name = name
+        self._rest: dict[str, object] = dict(rows)
+
+    def text(self, key: str, default: str | None = None, *, choices: Iterable[str] = ()) -> str:
+        """A string; with `choices`, one of them."""
+        value = self._take(key, default)
+        if not isinstance(value, str):
+            raise self.bad(key, "must be a string")
+        allowed = tuple(choices)
+        if allowed and value not in allowed:
+            raise self.bad(key, f"is {value!r}, must be one of {', '.join(allowed)}")
+        return value
+
+    def integer(self, key: str, default: int | None = None, *, low: int = 0, high: int = 2**31) -> int:
+        """An integer within low..high."""
+        value = self._take(key, default)
+        if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+            raise self.bad(key, f"must be an integer within {low}..{high}")
+        return value
+
+    def flag(self, key: str, default: bool | None = None) -> bool:
+        """true or false."""
+        value = self._take(key, default)
+        if not isinstance(value, bool):
+            raise self.bad(key, "must be true or false")
+        return value
+
+    def texts(self, key: str) -> tuple[str, ...]:
+        """A list of at least one string."""
+        value = self._take(key, None)
+        if not isinstance(value, list) or not value or not all(isinstance(item, str) for item in value):
+            raise self.bad(key, "must be a list of strings, at least one")
+        return tuple(value)
+
+    def path(self, key: str, home: Path) -> Path:
+        """A path, relative to the configuration file's folder."""
+        value = self.text(key)
+        if not value:
+            raise self.bad(key, "must be a path")
+        return (home / value).resolve()
+
+    def digest(self, key: str) -> bytes:
+        """32 bytes as 64 hexadecimal digits."""
+        value = self.text(key)
+        try:
+            raw = bytes.fromhex(value)
+        except ValueError:
+            raw = b""
+        if len(raw) != 32:
+            raise self.bad(key, "must be 64 hexadecimal digits")
+        return raw
+
+    def loopback(self, key: str) -> Address:
+        """An address to listen on. Only loopback is accepted in this release."""
+        address = parse_address(self.text(key), f"{self._name}.{key}")
+        if not _is_loopback(address.host):
+            raise self.bad(key, f"is {address}: this release listens on loopback only (127.0.0.1:PORT)")
+        return address
+
+    def url(self, key: str, value: str) -> str:
+        """Check an http(s) URL that was taken from this table."""
+        if not value.startswith(("http://", "https://")):
+            raise self.bad(key, f"has {value!r}, must begin with http:// or https://")
+        return value.rstrip("/")
+
+    def bad(self, key: str, complaint: str) -> ConfigError:
+        """The error to raise about a key of this table."""
+        return ConfigError(f"{self._name}.{key} {complaint}")
+
+    def done(self) -> None:
+        """Refuse the keys that nobody took."""
+        if self._rest:
+            raise ConfigError(f"unknown keys: {', '.join(f'{self._name}.{key}' for key in sorted(self._rest))}")
+
+    def _take(self, key: str, default: object) -> object:
+        value = self._rest.pop(key, default)
+        if value is None:
+            raise self.bad(key, "is missing")
+        return value
+
+
+def parse_address(text: str, what: str = "address") -> Address:
+    """`host:port` or `[v6]:port`. Raises ConfigError naming `what`."""
+    host, separator, port = text.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    if not separator or not host or not port.isdecimal() or not 0 < int(port) < 65536:
+        raise ConfigError(f"{what} is {text!r}, must be HOST:PORT")
+    return Address(host, int(port))
+
+
+def known_tables(raw: Mapping[str, object], names: Iterable[str]) -> None:
+    """Refuse tables that a role does not read."""
+    unknown = sorted(set(raw) - set(names))
+    if unknown:
+        raise ConfigError(f"unknown tables: {', '.join(f'[{name}]' for name in unknown)}")
+
+
+def node_config(raw: Mapping[str, object], home: Path) -> NodeConfig:
+    """The `[node]` table of a role's configuration; `home` is the folder of the file."""
+    table = Table(raw, "node")
+    config = NodeConfig(
+        name=table.text("name"),
+        chain_id=table.text("chain_id"),
+        listen=table.loopback("listen"),
+        metrics=table.loopback("metrics"),
+        family=table.text("family", ""),
+        rpc=tuple(table.url("rpc", value) for value in table.texts("rpc")),
+        genesis=table.path("genesis", home),
+        keys=table.path("keys", home),
+        log_level=table.text("log_level", "info", choices=LOG_LEVELS),
+    )
+    table.done()
+    for key, value in (("name", config.name), ("family", config.family)):
+        if len(value.encode()) > 64:
+            raise table.bad(key, "must be at most 64 bytes")
+    if not config.name:
+        raise table.bad("name", "must not be empty")
+    return config
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
