@@ -1,0 +1,136 @@
+"""The cell: the fixed-size unit that a link carries, and the data that the ends of a circuit put into it.
+
+    link id 8 | kind 1 | body 1015
+
+A link id is random, chosen by the link's opener, and means nothing on any other link. Several cells share one
+WebSocket frame. Implements `network/README.md` section 3.
+"""
+
+import struct
+from enum import IntEnum
+
+from network.errors import DecodeError
+from network.geometry import CELLS_PER_FRAME, DATA_HEADER, GEOMETRY, KIND, LINK_ID, NODE_ID, TOKEN
+
+_PREFIX = struct.Struct(f">{LINK_ID}sB")
+_DATA = struct.Struct(">BBH")
+_HAND_OVER = struct.Struct(f">{NODE_ID}s{TOKEN}sI")
+
+assert _PREFIX.size == LINK_ID + KIND and _DATA.size == DATA_HEADER
+
+
+class CellKind(IntEnum):
+    """What a relay does with a cell."""
+
+    CREATE = 1
+    CREATED = 2
+    FORWARD = 3
+    BACKWARD = 4
+    DESTROY = 5
+
+
+class Command(IntEnum):
+    """What the proxy (1, 2) or the user (3, 4) reads in a data cell."""
+
+    HAND_OVER = 1
+    MORE = 2
+    REPLY = 3
+    CLOSED = 4
+
+
+class CloseReason(IntEnum):
+    """Why a proxy has nothing more to bring, in a CLOSED command's single payload byte."""
+
+    FINISHED = 1
+    UNREACHABLE = 2
+    REFUSED = 3
+
+
+CLOSE_REASONS = frozenset(bytes((reason,)) for reason in CloseReason)
+_KINDS = frozenset(CellKind)
+_COMMANDS = frozenset(Command)
+
+
+def encode_cell(link_id: bytes, kind: CellKind, body: bytes) -> bytes:
+    """One cell. The body must have exactly the geometry's length."""
+    assert len(body) == GEOMETRY.cell_body
+    return _PREFIX.pack(link_id, kind) + body
+
+
+def decode_cell(raw: bytes) -> tuple[bytes, CellKind, bytes]:
+    """(link id, kind, body) of one cell. Raises DecodeError."""
+    if len(raw) != GEOMETRY.cell:
+        raise DecodeError(f"a cell has {GEOMETRY.cell} bytes, not {len(raw)}")
+    link_id, kind = _PREFIX.unpack_from(raw)
+    if kind not in _KINDS:
+        raise DecodeError(f"unknown cell kind {kind}")
+    return link_id, CellKind(kind), raw[_PREFIX.size :]
+
+
+def destroy_cell(link_id: bytes) -> bytes:
+    """The cell that ends a circuit on one link."""
+    return encode_cell(link_id, CellKind.DESTROY, bytes(GEOMETRY.cell_body))
+
+
+def split_frame(frame: bytes) -> list[bytes]:
+    """The cells of one WebSocket frame: 1 to 16 whole ones. Raises DecodeError."""
+    count, rest = divmod(len(frame), GEOMETRY.cell)
+    if rest or not 1 <= count <= CELLS_PER_FRAME:
+        raise DecodeError(f"a frame of {len(frame)} bytes is not 1 to {CELLS_PER_FRAME} whole cells")
+    return [frame[at : at + GEOMETRY.cell] for at in range(0, len(frame), GEOMETRY.cell)]
+
+
+def encode_data(command: Command, payload: bytes, length: int) -> bytes:
+    """The data of one cell, padded with zeros to `length` (which one depends on the direction)."""
+    assert len(payload) <= length - DATA_HEADER
+    return (_DATA.pack(command, 0, len(payload)) + payload).ljust(length, b"\0")
+
+
+def decode_data(raw: bytes) -> tuple[Command, bytes]:
+    """(command, payload) of one cell's data. Raises DecodeError when anything, padding included, is not as specified."""
+    command, reserved, length = _DATA.unpack_from(raw)
+    end = DATA_HEADER + length
+    if command not in _COMMANDS or reserved or end > len(raw) or raw[end:].strip(b"\0"):
+        raise DecodeError("a data cell with an unknown command, a wrong length or padding that is not zero")
+    return Command(command), raw[DATA_HEADER:end]
+
+
+def hand_over_cells(model_node: bytes, token: bytes, sealed: bytes) -> list[bytes]:
+    """The data of the forward cells that ask a proxy to hand a sealed clove to a model node."""
+    stream = _HAND_OVER.pack(model_node, token, len(sealed)) + sealed
+    step = GEOMETRY.forward_payload
+    parts = [stream[at : at + step] for at in range(0, len(stream), step)]
+    commands = [Command.HAND_OVER] + [Command.MORE] * (len(parts) - 1)
+    return [encode_data(command, part, GEOMETRY.forward_body) for command, part in zip(commands, parts, strict=True)]
+
+
+class HandOverReader:
+    """Gathers the cells of one hand-over at the proxy; holds at most one clove."""
+
+    __slots__ = ("_left", "_parts", "model_node", "token")
+
+    def __init__(self, payload: bytes) -> None:
+        if len(payload) < _HAND_OVER.size:
+            raise DecodeError("a hand-over is truncated")
+        self.model_node, self.token, length = _HAND_OVER.unpack_from(payload)
+        if not 1 <= length <= GEOMETRY.max_clove:
+            raise DecodeError(f"a clove of {length} bytes is outside 1..{GEOMETRY.max_clove}")
+        self._left = length
+        self._parts: list[bytes] = []
+        self.add(payload[_HAND_OVER.size :])
+
+    def add(self, payload: bytes) -> None:
+        """The next cell's payload. Raises DecodeError when it is more than the clove's announced length."""
+        if not 1 <= len(payload) <= self._left:
+            raise DecodeError("a hand-over's cell is empty, or carries more than was announced")
+        self._left -= len(payload)
+        self._parts.append(payload)
+
+    def clove(self) -> bytes | None:
+        """The whole sealed clove, or None while cells are missing."""
+        return None if self._left else b"".join(self._parts)
+
+    @property
+    def held(self) -> int:
+        """Bytes held so far."""
+        return sum(len(part) for part in self._parts)

@@ -1,0 +1,175 @@
+"""The user's end of one circuit: set it up in one pass, carry data, notice its end. Driven by one table.
+
+Implements `network/README.md` sections 3 and 4. Which relays, and what the data means, are other files' business.
+"""
+
+from collections.abc import Sequence
+from enum import Enum, auto
+
+from network.cell import CellKind, decode_cell, destroy_cell, encode_cell
+from network.commands import Command, PassData, ReportClosed, ReportOpened, SendCell
+from network.errors import CryptoError, DecodeError, LocalProtocolError
+from network.events import CellArrived, Event, LinkLost
+from network.freshness import Rng
+from network.geometry import LINK_ID
+from network.handshake import HopIdentity, UserHandshake
+from network.onion import UserLayers
+
+BUILD_SECONDS = 5.0
+
+
+class State(Enum):
+    """Where a circuit is in its life."""
+
+    NEW = auto()
+    BUILDING = auto()
+    OPEN = auto()
+    CLOSED = auto()
+
+
+class Input(Enum):
+    """What can happen to a circuit."""
+
+    BUILT = auto()
+    CONFIRMED = auto()
+    REFUSED = auto()
+    DATA = auto()
+    DAMAGED = auto()
+    DESTROYED = auto()
+    LINK_LOST = auto()
+    TIMED_OUT = auto()
+    CLOSED_BY_US = auto()
+
+
+TRANSITIONS: dict[tuple[State, Input], State] = {
+    (State.NEW, Input.BUILT): State.BUILDING,
+    (State.NEW, Input.LINK_LOST): State.CLOSED,
+    (State.NEW, Input.CLOSED_BY_US): State.CLOSED,
+    (State.BUILDING, Input.CONFIRMED): State.OPEN,
+    (State.BUILDING, Input.REFUSED): State.CLOSED,
+    (State.BUILDING, Input.DESTROYED): State.CLOSED,
+    (State.BUILDING, Input.LINK_LOST): State.CLOSED,
+    (State.BUILDING, Input.TIMED_OUT): State.CLOSED,
+    (State.BUILDING, Input.CLOSED_BY_US): State.CLOSED,
+    (State.OPEN, Input.DATA): State.OPEN,
+    (State.OPEN, Input.DAMAGED): State.CLOSED,
+    (State.OPEN, Input.DESTROYED): State.CLOSED,
+    (State.OPEN, Input.LINK_LOST): State.CLOSED,
+    (State.OPEN, Input.CLOSED_BY_US): State.CLOSED,
+}
+
+REASONS = {
+    Input.REFUSED: "a hop did not confirm its keys",
+    Input.DAMAGED: "a cell was altered on its way back",
+    Input.DESTROYED: "a relay ended it",
+    Input.LINK_LOST: "the link to the first relay broke",
+    Input.TIMED_OUT: f"it was not ready within {BUILD_SECONDS:.0f} s",
+    Input.CLOSED_BY_US: "we closed it",
+}
+
+
+class Circuit:
+    """One circuit on one link. `link_id` names it on that link; the shell routes cells here by it."""
+
+    __slots__ = ("_deadline", "_handshake", "_layers", "_rng", "dropped", "link", "link_id", "state")
+
+    def __init__(self, hops: Sequence[HopIdentity], link: int, rng: Rng) -> None:
+        self._handshake: UserHandshake | None = UserHandshake(hops, rng)
+        self._layers: UserLayers | None = None
+        self._rng = rng
+        self._deadline: float | None = None
+        self.link = link
+        self.link_id = rng(LINK_ID)
+        self.state = State.NEW
+        self.dropped = 0
+
+    def build(self, now: float) -> list[Command]:
+        """Ask for the set-up."""
+        assert self._handshake is not None
+        self._move(Input.BUILT)
+        self._deadline = now + BUILD_SECONDS
+        return [self._cell(CellKind.CREATE, self._handshake.create(now, self._rng))]
+
+    def send(self, data: bytes) -> list[Command]:
+        """The cell that carries `data` to the last hop."""
+        if self.state is not State.OPEN or self._layers is None:
+            raise LocalProtocolError(f"a circuit that is {self.state.name} carries no data")
+        return [self._cell(CellKind.FORWARD, self._layers.wrap(data))]
+
+    def close(self) -> list[Command]:
+        """End it from our side; nothing happens when it is already closed."""
+        if self.state is State.CLOSED:
+            return []
+        was_new = self.state is State.NEW
+        closed = self._end(Input.CLOSED_BY_US)
+        return closed if was_new else [SendCell(self.link, destroy_cell(self.link_id)), *closed]
+
+    def on_event(self, event: Event, now: float) -> list[Command]:
+        """A cell of this circuit arrived, or its link broke."""
+        if self.state is State.CLOSED:
+            return []
+        if isinstance(event, LinkLost):
+            return self._end(Input.LINK_LOST)
+        if isinstance(event, CellArrived):
+            return self._on_cell(event.cell)
+        raise LocalProtocolError(f"a circuit is not told about {type(event).__name__}")
+
+    def expire(self, now: float) -> list[Command]:
+        """Give up a set-up that takes too long."""
+        if self._deadline is None or now < self._deadline:
+            return []
+        return [SendCell(self.link, destroy_cell(self.link_id)), *self._end(Input.TIMED_OUT)]
+
+    def next_deadline(self) -> float | None:
+        """When `expire` has something to do."""
+        return self._deadline
+
+    def _on_cell(self, raw: bytes) -> list[Command]:
+        try:
+            link_id, kind, body = decode_cell(raw)
+        except DecodeError:
+            self.dropped += 1
+            return []
+        if link_id == self.link_id and kind is CellKind.DESTROY:
+            return self._end(Input.DESTROYED)
+        if link_id == self.link_id and kind is CellKind.CREATED and self.state is State.BUILDING:
+            return self._on_created(body)
+        if link_id == self.link_id and kind is CellKind.BACKWARD and self.state is State.OPEN:
+            return self._on_data(body)
+        self.dropped += 1
+        return []
+
+    def _on_created(self, body: bytes) -> list[Command]:
+        assert self._handshake is not None
+        try:
+            keys = self._handshake.finish(body)
+        except CryptoError:
+            return [SendCell(self.link, destroy_cell(self.link_id)), *self._end(Input.REFUSED)]
+        self._move(Input.CONFIRMED)
+        self._layers = UserLayers(keys)
+        self._handshake = self._deadline = None
+        return [ReportOpened()]
+
+    def _on_data(self, body: bytes) -> list[Command]:
+        assert self._layers is not None
+        try:
+            data = self._layers.unwrap(body)
+        except CryptoError:
+            self.dropped += 1
+            return [SendCell(self.link, destroy_cell(self.link_id)), *self._end(Input.DAMAGED)]
+        self._move(Input.DATA)
+        return [PassData(data)]
+
+    def _cell(self, kind: CellKind, body: bytes) -> SendCell:
+        return SendCell(self.link, encode_cell(self.link_id, kind, body))
+
+    def _move(self, what: Input) -> None:
+        following = TRANSITIONS.get((self.state, what))
+        if following is None:
+            raise LocalProtocolError(f"{what.name} cannot happen to a circuit that is {self.state.name}")
+        self.state = following
+
+    def _end(self, why: Input) -> list[Command]:
+        self._move(why)
+        self._handshake = self._layers = self._deadline = None
+        return [ReportClosed(REASONS[why])]

@@ -1,0 +1,120 @@
+"""Every wire length of the overlay, derived from hops, n, k and the cell size; no other file adds header sizes.
+
+Implements `network/README.md` sections 2 to 6. One geometry (`GEOMETRY`) is the network's; tests make others.
+"""
+
+from dataclasses import dataclass
+
+LINK_ID = 8
+KIND = 1
+TAG = 16
+KEY = 32
+NODE_ID = 20
+TOKEN = 16
+MESSAGE_ID = 16
+COMMITMENT = 16
+SEAL_OVERHEAD = 48  # HPKE with X25519: encapsulated key 32, tag 16
+DATA_HEADER = 4  # command 1, reserved 1, length 2
+HAND_OVER_HEADER = NODE_ID + TOKEN + 4  # model node, return token, clove length
+CLOVE_HEADER = 4 + 4 + MESSAGE_ID + TOKEN + 4 + KEY  # version n k index, minute, message id, token, total, key share
+PIECE_HEADER = 4 + 1 + 1 + 2  # sequence, flags, reserved, used bytes
+MESSAGE_HEADER = KEY + 4  # reply secret, request length
+SLOT_PAYLOAD = 64  # what one hop reads in a CREATE cell: flags 1, minute 4, next hop 20, reserved
+CELL_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+CELLS_PER_FRAME = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Geometry:
+    """The lengths of one network. `cell` is what a link carries; the rest follows."""
+
+    cell: int = 1024
+    hops: int = 3
+    n: int = 4
+    k: int = 3
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.k <= self.n <= 16 or not 1 <= self.hops <= self.max_hops:
+            raise ValueError(f"no such geometry: n={self.n}, k={self.k}, hops={self.hops}, cell={self.cell}")
+
+    @property
+    def cell_body(self) -> int:
+        """What follows link id and kind in every cell."""
+        return self.cell - LINK_ID - KIND
+
+    @property
+    def create_slot(self) -> int:
+        """One hop's share of a CREATE cell: ephemeral key, sealed payload."""
+        return KEY + SLOT_PAYLOAD + TAG
+
+    @property
+    def created_slot(self) -> int:
+        """One hop's share of a CREATED cell: ephemeral key, confirmation."""
+        return KEY + TAG
+
+    @property
+    def max_hops(self) -> int:
+        """How many hops a CREATE cell has room for; nobody but the user knows how many it uses."""
+        return self.cell_body // self.create_slot
+
+    @property
+    def tags(self) -> int:
+        """The tag slots at the head of a forward cell's body, one per hop."""
+        return self.hops * TAG
+
+    @property
+    def forward_body(self) -> int:
+        """What the last hop reads in a forward cell: header and payload."""
+        return self.cell_body - self.tags
+
+    @property
+    def forward_payload(self) -> int:
+        """Bytes of a clove that one forward cell carries."""
+        return self.forward_body - DATA_HEADER
+
+    @property
+    def backward_body(self) -> int:
+        """What the user reads in a backward cell: header and payload, under one end-to-end tag."""
+        return self.cell_body - TAG
+
+    @property
+    def reply_clove(self) -> int:
+        """The one length of a reply clove: it fills a backward cell."""
+        return self.backward_body - DATA_HEADER
+
+    @property
+    def piece_fragment(self) -> int:
+        """Bytes of one fragment of a piece of a reply."""
+        return self.reply_clove - TAG - PIECE_HEADER
+
+    @property
+    def piece(self) -> int:
+        """Bytes of the reply that one piece (n cloves) carries."""
+        return self.k * self.piece_fragment
+
+    @property
+    def max_clove(self) -> int:
+        """The longest sealed clove."""
+        return self.sealed_clove(CELL_BUCKETS[-1])
+
+    def sealed_clove(self, cells: int) -> int:
+        """The length of a sealed clove that fills `cells` cells."""
+        return cells * self.forward_payload - HAND_OVER_HEADER
+
+    def fragment(self, cells: int) -> int:
+        """The length of a clove's fragment when its sealed form fills `cells` cells."""
+        return self.sealed_clove(cells) - SEAL_OVERHEAD - CLOVE_HEADER
+
+    def padded_message(self, cells: int) -> int:
+        """The length of the padded message whose cloves fill `cells` cells each."""
+        return self.k * self.fragment(cells) - COMMITMENT - TAG
+
+    def bucket(self, request: int) -> int | None:
+        """The fewest cells per clove, out of `CELL_BUCKETS`, that carry a request of this many bytes; None if too long."""
+        for cells in CELL_BUCKETS:
+            if MESSAGE_HEADER + request <= self.padded_message(cells):
+                return cells
+        return None
+
+
+GEOMETRY = Geometry()

@@ -1,0 +1,44 @@
+"""What passes between a proxy and a model node: cloves there, reply cloves back, each under a return token.
+
+    kind u8 | return token 16 | body
+
+The proxy learns from the user which token stands for which circuit; the model node finds the same token inside the
+seal. Implements `network/README.md` section 6.
+"""
+
+import struct
+from enum import IntEnum
+
+from network.errors import DecodeError
+from network.geometry import TOKEN
+
+_ENVELOPE = struct.Struct(f">B{TOKEN}s")
+
+
+class Handover(IntEnum):
+    """1 and 2 come from the proxy, 3 and 4 from the model node."""
+
+    CLOVE = 1
+    CANCEL = 2
+    REPLY = 3
+    END = 4
+
+
+def encode_handover(kind: Handover, token: bytes, body: bytes = b"") -> bytes:
+    """One message between proxy and model node."""
+    return _ENVELOPE.pack(kind, token) + body
+
+
+def decode_handover(raw: bytes) -> tuple[Handover, bytes, bytes]:
+    """(kind, return token, body). Raises DecodeError."""
+    if len(raw) < _ENVELOPE.size:
+        raise DecodeError(f"a hand-over message of {len(raw)} bytes is truncated")
+    kind, token = _ENVELOPE.unpack_from(raw)
+    body = raw[_ENVELOPE.size :]
+    try:
+        known = Handover(kind)
+    except ValueError as error:
+        raise DecodeError(f"unknown hand-over message {kind}") from error
+    if bool(body) != (known in (Handover.CLOVE, Handover.REPLY)):
+        raise DecodeError(f"a hand-over message {known.name} with the wrong kind of body")
+    return known, token, body

@@ -1,0 +1,150 @@
+"""The last hop's work: hand each sealed clove to its model node, and bring the replies back under the return token.
+
+A proxy connects only to model nodes that its directory lists. It learns which model node is asked, never by whom nor
+what: the clove is sealed, and one of four. Implements `network/README.md` section 6.
+"""
+
+from collections import Counter
+from collections.abc import Callable
+
+from network.cell import CellKind, CloseReason, HandOverReader, decode_data, encode_cell, encode_data
+from network.cell import Command as DataCommand
+from network.chain_records import DirectoryEntry
+from network.commands import CloseLink, Command, OpenCloveLink, SendCell, SendHandover
+from network.directory import Directory
+from network.errors import DecodeError
+from network.geometry import GEOMETRY
+from network.handover import Handover, decode_handover, encode_handover
+from network.ids import Role
+from relay.circuit_table import RelayedCircuit
+
+MAX_HELD = 64 * 1024 * 1024  # bytes of cloves being gathered, over all circuits
+
+
+class Proxy:
+    """Every circuit that ends here, by (clove link, return token)."""
+
+    __slots__ = ("_circuits", "_counts", "_directory", "_held", "_links_to", "_new_link", "_unused_since")
+
+    def __init__(self, directory: Callable[[], Directory], counts: Counter[str], new_link: Callable[[], int]) -> None:
+        self._directory = directory
+        self._counts = counts
+        self._new_link = new_link
+        self._circuits: dict[tuple[int, bytes], RelayedCircuit] = {}
+        self._links_to: dict[bytes, int] = {}
+        self._unused_since: dict[int, float] = {}
+        self._held = 0
+
+    @property
+    def busy(self) -> bool:
+        """Whether any clove link is open."""
+        return bool(self._links_to)
+
+    def on_data(self, circuit: RelayedCircuit, data: bytes) -> list[Command]:
+        """The user's data reached the last hop. Raises DecodeError when it is not what may come next."""
+        command, payload = decode_data(data)
+        if command is DataCommand.HAND_OVER and circuit.gathering is None and circuit.handed is None:
+            circuit.gathering = HandOverReader(payload)
+            self._held += circuit.gathering.held
+        elif command is DataCommand.MORE and circuit.gathering is not None:
+            circuit.gathering.add(payload)
+            self._held += len(payload)
+        else:
+            raise DecodeError(f"{command.name} is out of place")
+        if self._held > MAX_HELD:
+            self._counts["dropped_proxy_full"] += 1
+            self._forget_gathering(circuit)
+            return [_closed(circuit, CloseReason.REFUSED)]
+        clove = circuit.gathering.clove()
+        return [] if clove is None else self._hand_over(circuit, circuit.gathering, clove)
+
+    def on_message(self, link: int, raw: bytes, now: float) -> list[Command]:
+        """A model node sent a reply clove, or ended a reply."""
+        try:
+            kind, token, body = decode_handover(raw)
+        except DecodeError:
+            self._counts["dropped_bad_handover"] += 1
+            return []
+        circuit = self._circuits.get((link, token))
+        if circuit is None:
+            self._counts["dropped_unknown_token"] += 1
+            return []
+        if kind is Handover.REPLY and len(body) == GEOMETRY.reply_clove:
+            circuit.used = now
+            return [_backward(circuit, DataCommand.REPLY, body)]
+        if kind is Handover.END:
+            del self._circuits[link, token]
+            circuit.handed = None
+            return [_closed(circuit, CloseReason.FINISHED)]
+        self._counts["dropped_bad_handover"] += 1
+        return []
+
+    def on_link_lost(self, link: int) -> list[Command]:
+        """The model node on this clove link is gone: tell every user who waits for it."""
+        self._links_to = {node: held for node, held in self._links_to.items() if held != link}
+        self._unused_since.pop(link, None)
+        waiting = [key for key in self._circuits if key[0] == link]
+        commands: list[Command] = []
+        for key in waiting:
+            circuit = self._circuits.pop(key)
+            circuit.handed = None
+            commands.append(_closed(circuit, CloseReason.UNREACHABLE))
+        return commands
+
+    def release(self, circuit: RelayedCircuit) -> list[Command]:
+        """The circuit is over: free what it holds and tell the model node that nobody waits."""
+        self._forget_gathering(circuit)
+        if circuit.handed is None:
+            return []
+        link, token = circuit.handed
+        circuit.handed = None
+        del self._circuits[link, token]
+        return [SendHandover(link, encode_handover(Handover.CANCEL, token))]
+
+    def close_unused(self, now: float, after: float) -> list[Command]:
+        """Close clove links that have carried nothing for a while."""
+        used = {link for link, _ in self._circuits}
+        commands: list[Command] = []
+        for node, link in list(self._links_to.items()):
+            if link in used:
+                self._unused_since.pop(link, None)
+            elif now - self._unused_since.setdefault(link, now) >= after:
+                del self._links_to[node], self._unused_since[link]
+                commands.append(CloseLink(link))
+        return commands
+
+    def _hand_over(self, circuit: RelayedCircuit, request: HandOverReader, clove: bytes) -> list[Command]:
+        self._forget_gathering(circuit)
+        node = self._directory().get(request.model_node)
+        if node is None or node.role != Role.MODEL:
+            self._counts["dropped_unknown_model_node"] += 1
+            return [_closed(circuit, CloseReason.UNREACHABLE)]
+        link, commands = self._link_to(node)
+        if (link, request.token) in self._circuits:
+            self._counts["dropped_token_in_use"] += 1
+            return [_closed(circuit, CloseReason.REFUSED)]
+        circuit.handed = (link, request.token)
+        self._circuits[link, request.token] = circuit
+        self._counts["cloves_handed_over"] += 1
+        return [*commands, SendHandover(link, encode_handover(Handover.CLOVE, request.token, clove))]
+
+    def _link_to(self, node: DirectoryEntry) -> tuple[int, list[Command]]:
+        link = self._links_to.get(node.node_id)
+        if link is not None:
+            return link, []
+        link = self._links_to[node.node_id] = self._new_link()
+        return link, [OpenCloveLink(link, node)]
+
+    def _forget_gathering(self, circuit: RelayedCircuit) -> None:
+        if circuit.gathering is not None:
+            self._held -= circuit.gathering.held
+            circuit.gathering = None
+
+
+def _closed(circuit: RelayedCircuit, reason: CloseReason) -> SendCell:
+    return _backward(circuit, DataCommand.CLOSED, bytes((reason,)))
+
+
+def _backward(circuit: RelayedCircuit, command: DataCommand, payload: bytes) -> SendCell:
+    body = circuit.layer.originate(encode_data(command, payload, GEOMETRY.backward_body))
+    return SendCell(circuit.link_in, encode_cell(circuit.id_in, CellKind.BACKWARD, body))

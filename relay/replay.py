@@ -1,0 +1,41 @@
+"""Refuses a set-up seen before: the ephemeral keys of every CREATE that is still fresh, exactly, within a bound.
+
+A CREATE slot carries the minute it was made, so a key has to be remembered only while its minute is acceptable; two
+generations of that length cover it. When a generation is full, new set-ups are refused until it ages: forgetting early
+would let replays pass.
+"""
+
+from network.freshness import REMEMBER_SECONDS
+
+MAX_KEYS = 32_768
+
+
+class ReplaySet:
+    """Ephemeral keys seen in the last one to two `REMEMBER_SECONDS`."""
+
+    __slots__ = ("_current", "_limit", "_previous", "_since")
+
+    def __init__(self, limit: int = MAX_KEYS) -> None:
+        self._current: set[bytes] = set()
+        self._previous: set[bytes] = set()
+        self._since = 0.0
+        self._limit = limit
+
+    def __len__(self) -> int:
+        return len(self._current) + len(self._previous)
+
+    def admit(self, key: bytes, now: float) -> bool:
+        """Whether this key is new; remembers it. False for a replay, and while the set is full."""
+        self._age(now)
+        if key in self._current or key in self._previous or len(self._current) >= self._limit:
+            return False
+        self._current.add(key)
+        return True
+
+    def _age(self, now: float) -> None:
+        if now - self._since < REMEMBER_SECONDS:
+            return
+        still_needed = now - self._since < 2 * REMEMBER_SECONDS
+        self._previous = self._current if still_needed else set()
+        self._current = set()
+        self._since = now
