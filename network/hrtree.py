@@ -6,7 +6,7 @@ earlier than its child. Each method says whether it *changes the tree* or *does 
 """
 
 from array import array
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from heapq import heapify, heappop, heappush
 
@@ -116,18 +116,26 @@ class HRTree:
 
     def paths(self, holder: bytes) -> list[tuple[float, bytes]]:
         """The maximal paths of a holder, each with its last touch, in path order. *Does not change the tree.*"""
-        if holder not in self._bits:
-            return []
-        bit = 1 << self._bits[holder]
-        found: list[tuple[float, bytes]] = []
-        stack: list[tuple[int, bytes]] = [(ROOT, b"")]
-        while stack:
-            at, path = stack.pop()
-            below = [child for child in self._children(at) if self._holders[child] & bit]
-            if not below and at != ROOT:
-                found.append((self._touched[at], path))
-            stack += [(child, path + bytes([self._symbol[child]])) for child in below]
-        return sorted(found, key=lambda row: row[1])
+        return sorted(((self._touched[at], path) for at, path, leaf in self._walk(holder) if leaf), key=lambda row: row[1])
+
+    def trim(self, holder: bytes, limit: int, weight: Callable[[int], int]) -> list[bytes]:
+        """*Changes the tree*: cuts a holder's least recently used branches until the rest weighs at most 7/8 of `limit`.
+
+        Does nothing within the limit. `weight(depth)` is what the tree node at that depth weighs. Returns the cut paths.
+        """
+        total = sum(weight(len(path)) for _, path, _ in self._walk(holder))
+        cut: list[bytes] = []
+        if total <= limit:
+            return cut
+        while total > limit * 7 // 8:
+            for touched, path in sorted(self.paths(holder)):
+                top = self._private_top(path, holder, touched)
+                total -= sum(weight(depth) for depth in range(top, len(path) + 1))
+                self.remove_path(path[:top], holder)
+                cut.append(path[:top])
+                if total <= limit * 7 // 8:
+                    break
+        return cut
 
     def check_integrity(self) -> None:
         """Raises AssertionError when an invariant does not hold. *Does not change the tree.*"""
@@ -154,6 +162,34 @@ class HRTree:
         _check(seen == len(self._child) <= self.max_nodes, "tree nodes that cannot be reached, or more than the cap")
         _check(seen + len(self._free) + 1 == len(self._parent), "the free list and the arena disagree")
         _check(all(self._held.get(name, 0) == count for name, count in held.items()), "a holder's count is wrong")
+
+    def _walk(self, holder: bytes) -> Iterator[tuple[int, bytes, bool]]:
+        """Every tree node of a holder: its place, its path, and whether the holder has nothing below it."""
+        if holder not in self._bits:
+            return
+        bit = 1 << self._bits[holder]
+        stack: list[tuple[int, bytes]] = [(ROOT, b"")]
+        while stack:
+            at, path = stack.pop()
+            below = [child for child in self._children(at) if self._holders[child] & bit]
+            if at != ROOT:
+                yield at, path, not below
+            stack += [(child, path + bytes([self._symbol[child]])) for child in below]
+
+    def _private_top(self, path: bytes, holder: bytes, touched: float) -> int:
+        """The least depth from which a leaf's branch serves this leaf alone: nothing else of its holder, no later use."""
+        bit = 1 << self._bits[holder]
+        trail = [ROOT]
+        for symbol in path:
+            trail.append(self._child[trail[-1] << 8 | symbol])
+        depth = len(path)
+        while depth > 1:
+            parent = trail[depth - 1]
+            shared = sum(1 for child in self._children(parent) if self._holders[child] & bit) > 1
+            if shared or self._touched[parent] > touched:
+                break
+            depth -= 1
+        return depth
 
     def _bit(self, holder: bytes) -> int:
         """The mask bit of a holder; a new holder takes the lowest free one. *Changes the tree.*"""

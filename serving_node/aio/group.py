@@ -1,0 +1,328 @@
+"""The group's voice: exchanges deltas and snapshots with the other model nodes of the group, over HTTP.
+
+The shell around `serving_node/forwarder.py`: it owns the clock, the session and the tasks, and decides nothing itself. Posts
+go out about a second after something changed, and otherwise only to compare sequence numbers with a silent peer. A peer
+that cannot be reached is retried with growing pauses; a refused message is counted and changes nothing.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Sequence
+
+import aiohttp
+from aiohttp import web
+from prometheus_client import CollectorRegistry
+
+from network.codec import decode, encode
+from network.crypto import SigningKey
+from network.directory import Directory
+from network.errors import PlanetServeError
+from network.fingerprint import ChunkPlan
+from network.hrdelta import MAX_POST, MAX_SNAPSHOT, Ack, Refused
+from network.ids import NodeId
+from serving_node.aio.group_metrics import GroupMetrics
+from serving_node.forwarder import Forwarder
+from serving_node.load_factor import EngineLoad
+from serving_node.routing import Decision
+
+log = logging.getLogger(__name__)
+
+FLUSH_S = 1.0
+ANTI_ENTROPY_S = 30.0
+RETRY_FIRST_S, RETRY_MOST_S = 1.0, 60.0
+SNAPSHOT_PAUSE_S = 2.0
+TIMEOUT = aiohttp.ClientTimeout(total=5.0)
+MAX_ACK = 256
+STATUS = {"oversized": 413, "garbage": 400, "clock": 400}
+
+
+class _Peer:
+    """When we may next speak to one peer, and whether we are speaking now."""
+
+    __slots__ = ("busy", "pause", "retry_at", "snapshot_at")
+
+    def __init__(self) -> None:
+        self.busy = False
+        self.pause = 0.0
+        self.retry_at = 0.0
+        self.snapshot_at = 0.0
+
+
+class Group:
+    """One model node's part in its group: `decide` before an answer, `observe_*` after it, `set_load` in between."""
+
+    def __init__(
+        self,
+        own: NodeId,
+        signing: SigningKey,
+        directory: Callable[[], Directory],
+        group: str,
+        policy: str,
+        rng: Callable[[int], bytes],
+        session: aiohttp.ClientSession | None = None,
+        *,
+        registry: CollectorRegistry | None = None,
+        plan: ChunkPlan | None = None,
+        flush_s: float = FLUSH_S,
+        anti_entropy_s: float = ANTI_ENTROPY_S,
+    ) -> None:
+        self._directory = directory
+        self._rng = rng
+        self._session = session
+        self._owns_session = session is None
+        self._flush_s = flush_s
+        self._anti_entropy_s = anti_entropy_s
+        incarnation = time.time_ns() // 1_000_000
+        self.forwarder = Forwarder(own, signing, directory(), group, policy, rng, incarnation, plan)
+        self.metrics = GroupMetrics(self.forwarder, registry)
+        self._peers: dict[bytes, _Peer] = {}
+        self._wake = asyncio.Event()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._loop: asyncio.Task[None] | None = None
+
+    def routes(self) -> list[web.RouteDef]:
+        """What the sidecar's server answers for us."""
+        return [web.post("/group/delta", self._on_delta), web.get("/group/snapshot", self._on_snapshot)]
+
+    async def start(self) -> None:
+        """Starts speaking: first to ask every peer where its log stands."""
+        if self._session is None:
+            self._session = aiohttp.ClientSession()
+        self._loop = asyncio.create_task(self._run(), name="group")
+        self._loop.add_done_callback(_tell_death)
+
+    async def close(self) -> None:
+        """Stops speaking; what peers hold of us stays until the directory drops us."""
+        tasks = [*self._tasks, *([self._loop] if self._loop else [])]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        if self._owns_session and self._session is not None:
+            await self._session.close()
+
+    def decide(self, prompt_tokens: Sequence[int], *, no_share: bool = False) -> Decision:
+        """Where this prompt goes. `no_share` keeps it out of the group's tree, and matches nothing."""
+        decision = self._mind().decide(prompt_tokens, time.monotonic(), no_share=no_share)
+        self.metrics.decided(decision)
+        return decision
+
+    def observe_admitted(self, prompt_tokens: Sequence[int], *, no_share: bool = False) -> None:
+        """Call when this node's engine takes a prompt, whoever sent it."""
+        self._mind().admitted(prompt_tokens, time.monotonic(), no_share=no_share)
+        self._stir()
+
+    def observe_served(
+        self,
+        prompt_tokens: Sequence[int],
+        cached_tokens: int,
+        ttft_s: float,
+        *,
+        queue_s: float = 0.0,
+        latency_s: float | None = None,
+        no_share: bool = False,
+    ) -> None:
+        """Call when this node's engine has answered. Times run from admission; `latency_s` to the last token."""
+        self._mind().served(
+            prompt_tokens,
+            cached_tokens,
+            ttft_s,
+            time.monotonic(),
+            queue_s=queue_s,
+            latency_s=latency_s,
+            no_share=no_share,
+        )
+        self.metrics.served(len(prompt_tokens), cached_tokens)
+        self._stir()
+
+    def observe_answered(self, decision: Decision, cached_tokens: int, ttft_s: float) -> None:
+        """Call when a node we forwarded to has answered: `ttft_s` runs from forwarding to its first text."""
+        self._mind().answered(decision, cached_tokens, ttft_s, time.monotonic())
+        self.metrics.answered(decision, cached_tokens)
+
+    def set_load(self, load: EngineLoad) -> None:
+        """Call with every sample of the engine's metrics; peers hear of it when it differs."""
+        self._mind().set_load(load, time.monotonic())
+        self._stir()
+
+    def _mind(self) -> Forwarder:
+        self.forwarder.on_directory(self._directory())
+        return self.forwarder
+
+    def _stir(self) -> None:
+        if self.forwarder.sync.journal.dirty:
+            self._wake.set()
+
+    async def _run(self) -> None:
+        while True:
+            if self._wake.is_set():
+                # Changes of the next moments ride along.
+                await asyncio.sleep(self._flush_s)
+                self._wake.clear()
+            sync = self._mind().sync
+            self.metrics.deltas_made(sync.journal.flush())
+            for gone in set(self._peers) - set(sync.replicas):
+                del self._peers[gone]
+            now = time.monotonic()
+            for node in sync.replicas:
+                peer = self._peers.setdefault(node, _Peer())
+                if not peer.busy and now >= peer.retry_at and self._due(node, now):
+                    self._spawn(node, peer)
+            await self._sleep(now)
+
+    def _due(self, node: bytes, now: float) -> bool:
+        replica = self.forwarder.sync.replicas[node]
+        return replica.acked < self.forwarder.sync.journal.sequence or now >= replica.contact_at + self._anti_entropy_s
+
+    async def _sleep(self, now: float) -> None:
+        """Until something changes, or the earliest retry or comparison is due."""
+        replicas = self.forwarder.sync.replicas
+        # A directory may change without a word to us: look at it at least this often.
+        until = now + self._anti_entropy_s
+        for node, peer in self._peers.items():
+            if not peer.busy:
+                behind = replicas[node].acked < self.forwarder.sync.journal.sequence
+                due = now if behind else replicas[node].contact_at + self._anti_entropy_s
+                until = min(until, max(due, peer.retry_at))
+        try:
+            await asyncio.wait_for(self._wake.wait(), max(self._flush_s / 4, until - now))
+        except TimeoutError:
+            return
+
+    def _spawn(self, node: bytes, peer: _Peer) -> None:
+        peer.busy = True
+        task = asyncio.create_task(self._speak(node, peer))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _speak(self, node: bytes, peer: _Peer) -> None:
+        """Brings one peer up to date, and ourselves with it."""
+        try:
+            await self._deliver(node, peer)
+            peer.pause = peer.retry_at = 0.0
+        except (aiohttp.ClientError, TimeoutError, OSError, PlanetServeError) as error:
+            peer.pause = min(RETRY_MOST_S, peer.pause * 2 or RETRY_FIRST_S)
+            jitter = self._rng(1)[0] / 256
+            peer.retry_at = time.monotonic() + peer.pause * (0.75 + jitter / 2)
+            self.metrics.failed()
+            log.info("model node %s could not be brought up to date: %s; again in %.0f s", node.hex()[:8], error, peer.pause)
+        finally:
+            peer.busy = False
+            self._wake_if_behind(node)
+
+    def _wake_if_behind(self, node: bytes) -> None:
+        replica = self.forwarder.sync.replicas.get(node)
+        if replica and replica.acked < self.forwarder.sync.journal.sequence:
+            self._wake.set()
+
+    async def _deliver(self, node: bytes, peer: _Peer) -> None:
+        sync = self.forwarder.sync
+        progress = -1
+        while node in sync.replicas and progress < sync.replicas[node].acked:
+            progress = sync.replicas[node].acked
+            raw = sync.post_for(node, _wall_ms())
+            started = time.monotonic()
+            answer = await self._request("POST", node, "/group/delta", MAX_ACK, data=raw)
+            self.forwarder.saw_rtt(node, time.monotonic() - started)
+            self.metrics.sent(len(raw))
+            if sync.on_ack(node, decode(Ack, answer), time.monotonic()):
+                await self._fetch_snapshot(node, peer)
+            if node not in sync.replicas or sync.replicas[node].acked >= sync.journal.sequence:
+                return
+
+    async def _fetch_snapshot(self, node: bytes, peer: _Peer) -> None:
+        """Asks a peer for all it holds; at most once per pause, whatever it answers."""
+        sync = self.forwarder.sync
+        now = time.monotonic()
+        if node not in sync.replicas or now < peer.snapshot_at:
+            return
+        peer.snapshot_at = now + SNAPSHOT_PAUSE_S
+        headers = {"x-planetserve-hello": sync.hello_for(node, _wall_ms()).hex()}
+        raw = await self._request("GET", node, "/group/snapshot", MAX_SNAPSHOT + 128, headers=headers)
+        try:
+            sync.on_snapshot(node, raw, time.monotonic())
+        except Refused as refused:
+            self.metrics.refused(refused.reason)
+            raise
+
+    async def _request(
+        self,
+        method: str,
+        node: bytes,
+        path: str,
+        limit: int,
+        *,
+        data: bytes | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> bytes:
+        """One exchange with a peer. Raises when it fails, is refused, or answers with more than `limit` bytes."""
+        entry = self.forwarder.entries.get(node)
+        if entry is None or self._session is None:
+            raise PlanetServeError("the peer has left the directory, or this node is closing")
+        url = f"http://{entry.address}{path}"
+        async with self._session.request(method, url, data=data, headers=headers, timeout=TIMEOUT) as answer:
+            raw = await _bounded(answer.content, limit)
+            if answer.status != 200:
+                raise PlanetServeError(f"it answered {answer.status}")
+            return raw
+
+    async def _on_delta(self, request: web.Request) -> web.Response:
+        return await self._guarded(self._take_post(request))
+
+    async def _take_post(self, request: web.Request) -> web.Response:
+        raw = await _bounded(request.content, MAX_POST)
+        received = self._mind().sync.on_post(raw, time.monotonic(), _wall_ms())
+        self.metrics.received(len(raw))
+        if received.needs_snapshot:
+            peer = self._peers.setdefault(received.origin, _Peer())
+            task = asyncio.create_task(self._catch_up(received.origin, peer))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        return web.Response(body=encode(received.ack), content_type="application/octet-stream")
+
+    async def _catch_up(self, node: bytes, peer: _Peer) -> None:
+        try:
+            await self._fetch_snapshot(node, peer)
+        except (aiohttp.ClientError, TimeoutError, OSError, PlanetServeError) as error:
+            self.metrics.failed()
+            log.info("snapshot of model node %s not fetched: %s", node.hex()[:8], error)
+
+    async def _on_snapshot(self, request: web.Request) -> web.Response:
+        return await self._guarded(self._give_snapshot(request))
+
+    async def _give_snapshot(self, request: web.Request) -> web.Response:
+        try:
+            hello = bytes.fromhex(request.headers.get("x-planetserve-hello", ""))
+        except ValueError as error:
+            raise Refused("garbage", "a hello that is no hexadecimal") from error
+        raw = self._mind().sync.on_snapshot_request(hello, _wall_ms())
+        return web.Response(body=raw, content_type="application/octet-stream")
+
+    async def _guarded(self, work: Awaitable[web.Response]) -> web.Response:
+        """The answer, or a status and one word for a message that is refused; counted either way."""
+        try:
+            return await work
+        except Refused as refused:
+            self.metrics.refused(refused.reason)
+            log.debug("group message refused: %s", refused)
+            return web.json_response({"error": refused.reason}, status=STATUS.get(refused.reason, 403))
+
+
+async def _bounded(stream: aiohttp.StreamReader, limit: int) -> bytes:
+    """The whole body, read no further than one byte past the limit. Raises Refused."""
+    body = bytearray()
+    while len(body) <= limit:
+        piece = await stream.read(limit + 1 - len(body))
+        if not piece:
+            return bytes(body)
+        body += piece
+    raise Refused("oversized", f"more than {limit} bytes")
+
+
+def _wall_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def _tell_death(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and task.exception() is not None:
+        log.error("the exchange with the group has died; restart this node", exc_info=task.exception())
