@@ -34,7 +34,7 @@ MAY_IMPORT = {
 STATE_MAY_IMPORT = {
     f"network.{name}" for name in ("ids", "codec", "crypto", "errors", "chain_tx", "chain_records", "inference", "vrf")
 }
-STANDARD_FOR_STATE = {"collections", "dataclasses", "enum", "hashlib", "types", "typing", "re"}
+STANDARD_FOR_STATE = {"collections", "dataclasses", "enum", "hashlib", "itertools", "json", "types", "typing"}
 PACKAGES = set(MAY_IMPORT)
 
 

@@ -1,0 +1,64 @@
+"""Versions as tools print them, and the cache's place."""
+
+from pathlib import Path
+
+import pytest
+
+from localnet.setup.pins import COMETBFT_MODULE, COMETBFT_VERSION, cometbft_fits, go_fits, layout, version_of
+
+
+@pytest.mark.parametrize(
+    ("words", "version"),
+    [
+        ("go version go1.24.11 linux/amd64", (1, 24, 11)),
+        ("go version devel go1.27-abcdef linux/amd64", (1, 27)),
+        ("0.38.25", (0, 38, 25)),
+        ("", ()),
+        ("none at all", ()),
+    ],
+)
+def test_versions_are_read(words: str, version: tuple[int, ...]) -> None:
+    assert version_of(words) == version
+
+
+@pytest.mark.parametrize(
+    ("words", "fits"),
+    [
+        ("go version go1.22.10 linux/amd64", False),
+        ("go version go1.22.11 linux/amd64", True),
+        ("go version go1.9 linux/amd64", False),
+        ("go version go1.24 linux/amd64", True),
+        ("go version go2.0.1 linux/amd64", True),
+        ("", False),
+    ],
+)
+def test_an_old_go_does_not_fit(words: str, fits: bool) -> None:
+    assert go_fits(words) is fits
+
+
+@pytest.mark.parametrize(
+    ("words", "fits"),
+    [
+        (COMETBFT_VERSION, True),
+        (f"v{COMETBFT_VERSION}\n", True),
+        ("0.38.24", False),
+        ("0.38.25+1a2b3c", False),
+        ("1.0.1", False),
+    ],
+)
+def test_only_the_pinned_cometbft_fits(words: str, fits: bool) -> None:
+    assert cometbft_fits(words) is fits
+    assert COMETBFT_MODULE.endswith(f"@v{COMETBFT_VERSION}")
+
+
+@pytest.mark.parametrize(
+    ("environ", "cache"),
+    [
+        ({"HOME": "/u"}, "/u/.cache/planetserve"),
+        ({"HOME": "/u", "XDG_CACHE_HOME": "/c"}, "/c/planetserve"),
+        ({"HOME": "/u", "XDG_CACHE_HOME": "relative"}, "/u/.cache/planetserve"),
+        ({"HOME": "/u", "XDG_CACHE_HOME": ""}, "/u/.cache/planetserve"),
+    ],
+)
+def test_the_cache_follows_xdg(environ: dict[str, str], cache: str) -> None:
+    assert layout(Path("/src"), environ).cache == Path(cache)
