@@ -7,6 +7,7 @@ reach the parent only through `merge`; a transaction that fails is a fork that i
 from collections.abc import Iterator
 from typing import Protocol, TypeVar
 
+from abci_app.state.app_hash import leaf_index
 from network.codec import Message, decode, encode
 
 M = TypeVar("M", bound=Message)
@@ -20,6 +21,9 @@ class Reader(Protocol):
 
     def scan(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
         """Rows whose key begins with `prefix`, in ascending key order."""
+
+    def occupant(self, index: int) -> bytes | None:
+        """The key of the committed row that holds this leaf of the app hash's tree, or None."""
 
 
 class State:
@@ -57,6 +61,10 @@ class State:
             else:
                 rows[key] = value
         yield from sorted(rows.items())
+
+    def occupant(self, index: int) -> bytes | None:
+        """The key of the committed row at this leaf; pending writes do not show."""
+        return self._base.occupant(index)
 
     def load(self, kind: type[M], key: bytes) -> M | None:
         """The record under `key`, decoded; None when absent. A row that does not decode is a broken store and crashes."""
@@ -96,3 +104,7 @@ class MemoryReader:
     def scan(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
         """Rows whose key begins with `prefix`, in ascending key order."""
         return iter(sorted((key, value) for key, value in self.rows.items() if key.startswith(prefix)))
+
+    def occupant(self, index: int) -> bytes | None:
+        """The key of the row at this leaf, found by looking at every row."""
+        return next((key for key in sorted(self.rows) if leaf_index(key) == index), None)

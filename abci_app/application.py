@@ -1,0 +1,245 @@
+"""The replicated application: ABCI's methods in lifecycle order. It decides nothing itself.
+
+`state/transition.py` says what a block does, `tree.py` what the app hash is, the store what is durable. FinalizeBlock
+stages a version, Commit saves it; every other method reads. Requirements: `docs/ledger.md` section 8.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Protocol
+
+from abci_app.state.app_hash import EMPTY_LEAF, app_hash, leaf_hash
+from abci_app.state.committee import members
+from abci_app.state.context import BlockContext
+from abci_app.state.envelope import open_envelope, parse_envelope, require_nonce
+from abci_app.state.errors import CODESPACE, TxError
+from abci_app.state.genesis import Genesis, genesis_state
+from abci_app.state.state import MemoryReader, Reader, State
+from abci_app.state.transition import Block, BlockResult, TxResult, apply_block, check_stateless
+from abci_app.tree import Nodes, Proof, Tree
+from network.chain_records import CURRENT_EPOCH_KEY, STORE_NAME, EpochRecord
+from network.chain_tx import MAX_TX_BYTES, SignedTx
+
+QUERY_PATH = f"/store/{STORE_NAME}/key"
+QUERY_CODESPACE = f"{CODESPACE}/query"
+KEY_NOT_FOUND, UNKNOWN_PATH, HEIGHT_UNAVAILABLE, BAD_KEY = 1, 2, 3, 4
+APP_VERSION = 1
+REMEMBERED_SIGNATURES = 20_000
+RELEASE = "0.1.0"
+
+
+class Version(Reader, Protocol):
+    """One readable version of the ledger: its rows, and its tree's nodes."""
+
+    @property
+    def nodes(self) -> Nodes:
+        """The nodes of the version's tree."""
+
+
+@dataclass(frozen=True, slots=True)
+class Staged:
+    """What one block adds to the version before it, ready to be saved: changed rows, changed tree nodes, app hash."""
+
+    height: int
+    app_hash: bytes
+    rows: tuple[tuple[bytes, bytes | None], ...]
+    nodes: tuple[tuple[bytes, bytes | None], ...]
+
+
+class Store(Protocol):
+    """Where versions are durable. `height` 0 means that nothing has been committed."""
+
+    @property
+    def height(self) -> int:
+        """The latest committed height."""
+
+    @property
+    def oldest(self) -> int:
+        """The oldest height that `version` can still read."""
+
+    @property
+    def app_hash(self) -> bytes:
+        """The app hash of the latest committed height."""
+
+    def version(self, height: int) -> Version:
+        """The committed version at `height`, within `oldest`..`height`."""
+
+    def save(self, staged: Staged, genesis: Staged | None) -> None:
+        """Make a version durable, all or nothing; the chain's first one brings the genesis version it stands on."""
+
+
+@dataclass(frozen=True, slots=True)
+class QueryAnswer:
+    """The answer to a query: a value with its proof, or a code that says why not."""
+
+    code: int = 0
+    log: str = ""
+    key: bytes = b""
+    value: bytes = b""
+    height: int = 0
+    proof: Proof | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _MemoryVersion:
+    """The genesis version before the first Commit: nothing of it is durable, because InitChain may come twice."""
+
+    rows: MemoryReader
+    nodes: dict[bytes, bytes]
+
+
+class Application:
+    """One replica's application. Methods are called one at a time."""
+
+    def __init__(self, store: Store, chain_id: str) -> None:
+        self._store = store
+        self.chain_id = chain_id
+        self._genesis: tuple[_MemoryVersion, Staged] | None = None
+        self._staged: Staged | None = None
+        self._verified: dict[bytes, None] = {}
+
+    @property
+    def height(self) -> int:
+        """The latest committed height."""
+        return self._store.height
+
+    def info(self) -> tuple[int, bytes]:
+        """The last height whose Commit finished, and its app hash."""
+        return self._store.height, self._store.app_hash
+
+    def init_chain(self, genesis: Genesis) -> bytes:
+        """The app hash of the genesis state. May come again before the first Commit, so nothing is saved."""
+        assert self._store.height == 0, "InitChain on a chain that has blocks"
+        assert genesis.chain_id == self.chain_id, f"genesis of {genesis.chain_id}, configured for {self.chain_id}"
+        changes = tuple(genesis_state(genesis).changes())
+        root, writes = Tree({}).update(changes)
+        rows = {key: value for key, value in changes if value is not None}
+        nodes = {key: value for key, value in writes.items() if value is not None}
+        staged = Staged(genesis.initial_height - 1, app_hash(root), changes, tuple(sorted(writes.items())))
+        self._genesis = (_MemoryVersion(MemoryReader(rows), nodes), staged)
+        return staged.app_hash
+
+    def query(self, path: str, key: bytes, height: int, prove: bool) -> QueryAnswer:
+        """One row. Height 0 and every proof are answered one below the latest: its header exists already."""
+        if path.startswith("/p2p/filter/"):
+            return QueryAnswer()
+        if path != QUERY_PATH:
+            return QueryAnswer(UNKNOWN_PATH, f"unknown path {path[:100]!r}; rows are under {QUERY_PATH}")
+        newest = self._store.height if height and not prove else self._store.height - 1
+        at = height or newest
+        if not max(1, self._store.oldest) <= at <= newest:
+            readable = f"heights {max(1, self._store.oldest)} to {newest} can be read" if newest > 0 else "wait for block 2"
+            return QueryAnswer(HEIGHT_UNAVAILABLE, f"height {at} is not available: {readable}", key)
+        if not key or key.startswith(b"x:"):
+            return QueryAnswer(BAD_KEY, "a key is needed, and none begins with 'x:'", key)
+        version = self._store.version(at)
+        value = version.get(key)
+        proof = Tree(version.nodes).prove(key) if prove else None
+        if proof is not None:
+            expected = EMPTY_LEAF if value is None else leaf_hash(key, value)
+            assert proof.leaf == expected, "a row and its leaf differ: the store is corrupt"
+        if value is None:
+            return QueryAnswer(KEY_NOT_FOUND, "key not found", key, height=at, proof=proof)
+        return QueryAnswer(key=key, value=value, height=at, proof=proof)
+
+    def check_tx(self, raw: bytes) -> TxResult:
+        """Whether the mempool should keep and spread a transaction: it could be valid, and its nonce is fresh.
+
+        The handler's own check waits for the block: a verifier may send a moment before its window opens."""
+        try:
+            tx = self._open(raw, self.chain_id)
+            require_nonce(tx, State(self._latest()))
+            check_stateless(tx)
+        except TxError as error:
+            return TxResult(error.code, error.log, codespace=CODESPACE)
+        return TxResult()
+
+    def prepare_proposal(self, txs: Sequence[bytes], max_bytes: int) -> list[bytes]:
+        """The transactions to propose, the committee's first, so that a flood cannot starve an epoch; mempool order
+        otherwise. What ProcessProposal would refuse is left out, and so is a nonce that has become stale."""
+        state = State(self._latest())
+        committee = {record.verifier_key for _, record in members(state)}
+        opened: list[tuple[bool, SignedTx, bytes]] = []
+        for raw in txs:
+            try:
+                tx = self._open(raw, self.chain_id)
+                require_nonce(tx, state)
+            except TxError:
+                continue
+            opened.append((tx.signer not in committee, tx, raw))
+        opened.sort(key=lambda entry: entry[0])
+        chosen: list[bytes] = []
+        for _, _, raw in opened:
+            max_bytes -= _proto_size(raw)
+            if max_bytes < 0:
+                break
+            chosen.append(raw)
+        return chosen
+
+    def process_proposal(self, txs: Sequence[bytes]) -> bool:
+        """Whether an honest `prepare_proposal` could have made this block: every envelope opens. Anything else a
+        transaction may get wrong costs it a code in FinalizeBlock, not the proposer its block."""
+        try:
+            for raw in txs:
+                self._open(raw, self.chain_id)
+        except TxError:
+            return False
+        return True
+
+    def finalize_block(self, block: BlockContext, txs: Sequence[bytes]) -> tuple[BlockResult, bytes]:
+        """Apply the decided block and stage the outcome. May come again for the same height."""
+        latest = self._latest()
+        expected = self._store.height + 1 if self._store.height else self._initial_height()
+        assert block.height == expected, f"FinalizeBlock of height {block.height}, expected {expected}"
+        after, result = apply_block(State(latest), Block(block, tuple(txs)), self._open)
+        rows = tuple((key, value) for key, value in after.changes() if latest.get(key) != value)
+        root, nodes = Tree(self._latest_nodes()).update(rows)
+        self._staged = Staged(block.height, app_hash(root), rows, tuple(sorted(nodes.items())))
+        return result, self._staged.app_hash
+
+    def commit(self) -> None:
+        """Make the staged version durable."""
+        assert self._staged is not None, "Commit without FinalizeBlock"
+        genesis = self._genesis[1] if self._genesis is not None else None
+        self._store.save(self._staged, genesis)
+        self._staged = self._genesis = None
+
+    def running_epoch(self) -> int | None:
+        """The running epoch's number, for the metrics; None before the first Commit."""
+        if self._store.height == 0:
+            return None
+        from_store = State(self._store.version(self._store.height))
+        record = from_store.load(EpochRecord, CURRENT_EPOCH_KEY)
+        return record.number if record is not None else None
+
+    def _initial_height(self) -> int:
+        assert self._genesis is not None, "FinalizeBlock before InitChain"
+        return self._genesis[1].height + 1
+
+    def _latest(self) -> Reader:
+        if self._genesis is not None:
+            return self._genesis[0].rows
+        return self._store.version(self._store.height) if self._store.height else MemoryReader()
+
+    def _latest_nodes(self) -> Nodes:
+        return self._genesis[0].nodes if self._genesis is not None else self._store.version(self._store.height).nodes
+
+    def _open(self, raw: bytes, chain_id: str) -> SignedTx:
+        """`open_envelope`, remembering what has been verified: CheckTx, ProcessProposal and FinalizeBlock see the same
+        bytes, and verifying is most of a transaction's cost."""
+        if len(raw) > MAX_TX_BYTES:
+            return parse_envelope(raw)  # raises
+        name = sha256(raw).digest()
+        if name in self._verified:
+            return parse_envelope(raw)
+        tx = open_envelope(raw, chain_id)
+        if len(self._verified) >= REMEMBERED_SIGNATURES:
+            del self._verified[next(iter(self._verified))]
+        self._verified[name] = None
+        return tx
+
+
+def _proto_size(raw: bytes) -> int:
+    """What CometBFT counts for a transaction in a block: its bytes, a tag and their length."""
+    return len(raw) + 1 + max(1, (len(raw).bit_length() + 6) // 7)

@@ -1,0 +1,56 @@
+"""What every transaction must pass before its handler sees it, in this order: size, decoding, kind, signature, nonce.
+
+The first four depend on the bytes and the chain id alone, so their outcome may be remembered between CheckTx,
+ProcessProposal and FinalizeBlock.
+"""
+
+from abci_app.state.errors import BAD_SIGNATURE, MALFORMED, STALE_NONCE, TOO_LARGE, UNKNOWN_KIND, TxError
+from abci_app.state.state import State
+from network.chain_records import Account, account_key
+from network.chain_tx import BODIES, MAX_TX_BYTES, SignedTx, TxKind, decode_tx, verify_tx
+from network.codec import Message, decode
+from network.errors import DecodeError
+
+
+def open_envelope(raw: bytes, chain_id: str) -> SignedTx:
+    """The envelope in `raw`, its signature verified. Raises TxError."""
+    tx = parse_envelope(raw)
+    if not verify_tx(tx, chain_id):
+        raise TxError(BAD_SIGNATURE)
+    return tx
+
+
+def parse_envelope(raw: bytes) -> SignedTx:
+    """The envelope in `raw`, its signature not looked at. Raises TxError."""
+    if len(raw) > MAX_TX_BYTES:
+        raise TxError(TOO_LARGE, f"{len(raw)} bytes")
+    try:
+        tx = decode_tx(raw)
+    except DecodeError as error:
+        raise TxError(MALFORMED, str(error)) from error
+    try:
+        TxKind(tx.kind)
+    except ValueError as error:
+        raise TxError(UNKNOWN_KIND, f"kind {tx.kind}") from error
+    return tx
+
+
+def last_nonce(signer: bytes, state: State) -> int:
+    """The greatest nonce the signer has used; 0 before the first."""
+    account = state.load(Account, account_key(signer))
+    return account.nonce if account is not None else 0
+
+
+def require_nonce(tx: SignedTx, state: State) -> None:
+    """The nonce is greater than the signer's last one. Raises TxError."""
+    last = last_nonce(tx.signer, state)
+    if tx.nonce <= last:
+        raise TxError(STALE_NONCE, f"{tx.nonce} after {last}")
+
+
+def decode_body(tx: SignedTx) -> Message:
+    """The body of an envelope of a known kind. Raises TxError."""
+    try:
+        return decode(BODIES[TxKind(tx.kind)], tx.body)
+    except DecodeError as error:
+        raise TxError(MALFORMED, str(error)) from error

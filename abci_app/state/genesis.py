@@ -1,0 +1,109 @@
+"""Genesis to State: the committee, the model groups and the parameters that the genesis document's `app_state` names.
+
+`app_state` is JSON: {"params": {...}, "verifiers": [{"consensus_key", "verifier_key", "name"}], "groups": [{"name",
+"model_hash", "scheme"}]}, keys and hashes in hexadecimal. Powers come from CometBFT's validator set, so that there is one
+source for them. Everything is checked; a genesis that does not fit ends the process before the first block.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from abci_app.state import epoch
+from abci_app.state.context import BlockContext
+from abci_app.state.params import params_from_mapping
+from abci_app.state.state import MemoryReader, State
+from network.chain_records import PARAMS_KEY, ModelGroup, ValidatorRecord, group_key, validator_key
+from network.crypto import sha256
+from network.errors import ConfigError
+from network.ids import node_id
+
+MAX_GROUPS = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Genesis:
+    """What InitChain hands over: validators are (Ed25519 consensus key, power) pairs."""
+
+    chain_id: str
+    initial_height: int
+    validators: tuple[tuple[bytes, int], ...]
+    app_state: bytes
+
+
+def genesis_state(genesis: Genesis) -> State:
+    """The state before the first block. Raises ConfigError naming what is wrong with the genesis document."""
+    try:
+        document = _mapping(json.loads(genesis.app_state), "the document")
+    except ValueError as error:
+        raise ConfigError(f"genesis app_state is not JSON: {error}") from error
+    unknown = sorted(set(document) - {"params", "verifiers", "groups"})
+    _require(not unknown, f"unknown entries: {', '.join(unknown)}")
+    state = State(MemoryReader())
+    state.save(PARAMS_KEY, params_from_mapping(_mapping(document.get("params", {}), "params")))
+    _save_committee(state, genesis.validators, _list(document.get("verifiers", []), "verifiers"))
+    _save_groups(state, _list(document.get("groups", []), "groups"))
+    seed = sha256(b"planetserve/genesis/1", genesis.chain_id.encode(), b"\x00", genesis.app_state)
+    epoch.init(state, BlockContext(genesis.chain_id, genesis.initial_height, seed, seed))
+    return state
+
+
+def _save_committee(state: State, validators: Sequence[tuple[bytes, int]], entries: list[object]) -> None:
+    powers = dict(validators)
+    _require(len(powers) == len(validators) > 0, "CometBFT's validator set is empty or names a key twice")
+    verifier_keys: set[bytes] = set()
+    for position, entry in enumerate(entries):
+        where = f"verifiers[{position}]"
+        fields = _mapping(entry, where)
+        consensus_key = _hex(fields, "consensus_key", where)
+        verifier_key = _hex(fields, "verifier_key", where)
+        _require(consensus_key in powers, f"{where}: consensus_key is not in CometBFT's validator set, or is named twice")
+        _require(verifier_key not in verifier_keys, f"{where}: verifier_key is named twice")
+        verifier_keys.add(verifier_key)
+        record = ValidatorRecord(consensus_key, verifier_key, powers.pop(consensus_key), _text(fields, "name", where))
+        state.save(validator_key(node_id(consensus_key)), record)
+    _require(not powers, f"{len(powers)} of CometBFT's validators have no entry in verifiers")
+
+
+def _save_groups(state: State, entries: list[object]) -> None:
+    _require(len(entries) <= MAX_GROUPS, f"more than {MAX_GROUPS} groups")
+    for position, entry in enumerate(entries):
+        where = f"groups[{position}]"
+        fields = _mapping(entry, where)
+        name = _text(fields, "name", where)
+        _require(state.get(group_key(name)) is None, f"{where}: {name!r} is named twice")
+        group = ModelGroup(name, _hex(fields, "model_hash", where), _text(fields, "scheme", where))
+        state.save(group_key(name), group)
+
+
+def _require(holds: bool, why: str) -> None:
+    if not holds:
+        raise ConfigError(f"genesis app_state: {why}")
+
+
+def _list(value: object, where: str) -> list[object]:
+    if not isinstance(value, list):
+        raise ConfigError(f"genesis app_state: {where} must be a list")
+    return value
+
+
+def _mapping(value: object, where: str) -> dict[str, object]:
+    if not isinstance(value, dict):
+        raise ConfigError(f"genesis app_state: {where} must be an object")
+    return value
+
+
+def _text(fields: dict[str, object], name: str, where: str) -> str:
+    value = fields.get(name)
+    _require(isinstance(value, str) and bool(value), f"{where}: {name} must be a text that is not empty")
+    return str(value)
+
+
+def _hex(fields: dict[str, object], name: str, where: str) -> bytes:
+    value = _text(fields, name, where)
+    try:
+        raw = bytes.fromhex(value)
+    except ValueError:
+        raw = b""
+    _require(len(raw) == 32, f"{where}: {name} must be 64 hexadecimal digits")
+    return raw

@@ -1,0 +1,80 @@
+"""The chain's parameters: defaults of a new network, and what any set of them must satisfy.
+
+They live in state under PARAMS_KEY; nothing reads them from a file after genesis. Offsets count blocks from an epoch's
+first; amounts are in units of 1e-9. Each field's meaning: `docs/ledger.md` section 6.
+"""
+
+from collections.abc import Mapping
+from dataclasses import fields, replace
+
+from network.chain_records import MAX_NODES, UNIT, Params
+from network.chain_tx import MAX_SLOTS
+from network.errors import ConfigError
+
+PROFILES = ("seeded", "paper")
+
+DEFAULT = Params(
+    epoch_blocks=60,
+    vrf_end=5,
+    commit_end=10,
+    send_end=30,
+    publish_end=38,
+    score_end=50,
+    reveal_end=57,
+    slots=16,
+    assignment=650_000_000,
+    alpha=400_000_000,
+    beta=600_000_000,
+    tau=400_000_000,
+    gamma_inverse=5,
+    window=5,
+    threshold=400_000_000,
+    initial_reputation=500_000_000,
+    evidence_limit=13_816,
+    lifetime_epochs=10,
+    directory_blocks=3,
+    profile="seeded",
+    max_nodes=MAX_NODES,
+)
+
+
+def validate(params: Params) -> Params:
+    """`params` as they are. Raises ConfigError naming the field that no chain may have."""
+    windows = ("vrf_end", "commit_end", "send_end", "publish_end", "score_end", "reveal_end")
+    before = 0
+    for name in windows:
+        offset: int = getattr(params, name)
+        _require(offset > before, name, f"{offset} must be greater than the offset before it, {before}")
+        before = offset
+    _require(params.epoch_blocks >= before, "epoch_blocks", f"{params.epoch_blocks} must be at least reveal_end, {before}")
+    for name in ("assignment", "alpha", "beta", "tau", "threshold", "initial_reputation"):
+        amount: int = getattr(params, name)
+        _require(0 <= amount <= UNIT, name, f"{amount} must lie within 0..{UNIT}")
+    _require(params.alpha + params.beta <= UNIT, "beta", f"alpha + beta must not exceed {UNIT}")
+    _require(params.assignment > 0, "assignment", "0 would challenge nobody")
+    _require(1 <= params.slots <= MAX_SLOTS, "slots", f"{params.slots} must lie within 1..{MAX_SLOTS}")
+    _require(1 <= params.gamma_inverse <= 1000, "gamma_inverse", f"{params.gamma_inverse} must lie within 1..1000")
+    _require(1 <= params.window <= 64, "window", f"{params.window} must lie within 1..64")
+    _require(params.evidence_limit > 0, "evidence_limit", "0 would condemn every node")
+    _require(params.lifetime_epochs >= 1, "lifetime_epochs", "nodes must live for an epoch at least")
+    _require(params.directory_blocks >= 1, "directory_blocks", "must be 1 at least")
+    _require(params.profile in PROFILES, "profile", f"{params.profile!r} is none of {', '.join(PROFILES)}")
+    _require(1 <= params.max_nodes <= MAX_NODES, "max_nodes", f"{params.max_nodes} must lie within 1..{MAX_NODES}")
+    return params
+
+
+def params_from_mapping(raw: Mapping[str, object]) -> Params:
+    """The defaults with the named fields replaced. Raises ConfigError for an unknown field or a wrong type."""
+    known = {field.name: type(getattr(DEFAULT, field.name)) for field in fields(DEFAULT)}
+    given: dict[str, object] = {}
+    for name in sorted(raw):
+        value = raw[name]
+        _require(name in known, name, "no such parameter")
+        _require(type(value) is known[name], name, f"{value!r} must be of type {known[name].__name__}")
+        given[name] = value
+    return validate(replace(DEFAULT, **given))  # type: ignore[arg-type]
+
+
+def _require(holds: bool, name: str, why: str) -> None:
+    if not holds:
+        raise ConfigError(f"params.{name}: {why}")

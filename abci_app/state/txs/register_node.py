@@ -1,0 +1,92 @@
+"""RegisterNode: the signer's key becomes a node that users, relays and model nodes can be routed to."""
+
+from abci_app.state import directory
+from abci_app.state.challenge import parameters, running_epoch
+from abci_app.state.context import BlockContext, Event
+from abci_app.state.errors import ALREADY_REGISTERED, BAD_FIELD, NODE_RETIRED, UNKNOWN_GROUP, TxError
+from abci_app.state.state import State
+from network.chain_records import ModelGroup, NodeRecord, group_key, node_key
+from network.chain_tx import RegisterNode
+from network.codec import Message
+from network.crypto import exchange
+from network.errors import CryptoError
+from network.ids import ROLE_WORDS, Role, node_id
+
+_LABEL = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-_.")
+_HOST = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._:[]")
+_PROBE = b"\x01" * 32
+
+
+def check_stateless(body: Message) -> None:
+    """Role, name, keys and address are of the right shape, and only model nodes name a group."""
+    assert isinstance(body, RegisterNode)
+    if body.role not in (Role.USER, Role.RELAY, Role.MODEL):
+        raise TxError(BAD_FIELD, f"role {body.role}: 1 user, 2 relay, 3 model")
+    require_label(body.name, "name")
+    require_onion_key(body.onion_key)
+    if body.role == Role.USER:
+        if body.address or body.family:
+            raise TxError(BAD_FIELD, "a user node has neither address nor family: nobody connects to it")
+    else:
+        require_address(body.address)
+        require_label(body.family, "family")
+    if body.role == Role.MODEL:
+        if not body.group or len(body.model_hash) != 32:
+            raise TxError(BAD_FIELD, "a model node names its group and the hash of its model")
+    elif body.group or body.model_hash:
+        raise TxError(BAD_FIELD, "only a model node names a group")
+
+
+def check_and_execute(body: Message, signer: bytes, state: State, block: BlockContext) -> list[Event]:
+    """The key is new, its model group exists with this model, and the directory has room."""
+    assert isinstance(body, RegisterNode)
+    identifier = node_id(signer)
+    held = state.load(NodeRecord, node_key(identifier))
+    if held is not None:
+        raise TxError(NODE_RETIRED if held.retired else ALREADY_REGISTERED, identifier.hex())
+    if body.role == Role.MODEL:
+        group = state.load(ModelGroup, group_key(body.group))
+        if group is None or group.model_hash != body.model_hash:
+            raise TxError(UNKNOWN_GROUP, body.group)
+    directory.admit(state)
+    params = parameters(state)
+    record = NodeRecord(
+        signing_key=signer,
+        role=body.role,
+        name=body.name,
+        onion_key=body.onion_key,
+        address=body.address,
+        family=body.family,
+        group=body.group,
+        model_hash=body.model_hash,
+        reputation=params.initial_reputation,
+        trusted=params.initial_reputation >= params.threshold,
+        registered_height=block.height,
+        renewed_epoch=running_epoch(state).number,
+    )
+    state.save(node_key(identifier), record)
+    return [Event("node_registered", (("node", identifier.hex()), ("role", ROLE_WORDS[Role(body.role)]), ("name", body.name)))]
+
+
+def require_label(label: str, field: str) -> None:
+    """1 to 64 characters of a-z, 0-9, dash, underscore and dot: safe in paths, URLs and logs."""
+    if not label or not all(character in _LABEL for character in label):
+        raise TxError(BAD_FIELD, f"{field}: 1 to 64 of a-z, 0-9, '-', '_' and '.'")
+
+
+def require_address(address: str) -> None:
+    """host:port, the host a name or an IP address (IPv6 in brackets)."""
+    host, _, port = address.rpartition(":")
+    if not host or not all(character in _HOST for character in host):
+        raise TxError(BAD_FIELD, "address: must be host:port")
+    digits = port.isascii() and port.isdigit() and len(port) <= 5 and not port.startswith("0")
+    if not digits or int(port) > 65535:
+        raise TxError(BAD_FIELD, "address: the port must lie within 1..65535")
+
+
+def require_onion_key(key: bytes) -> None:
+    """An X25519 public key that agrees on a secret: of low order it would agree on zeros with everybody."""
+    try:
+        exchange(_PROBE, key)
+    except CryptoError as error:
+        raise TxError(BAD_FIELD, "onion_key: not a usable X25519 public key") from error
