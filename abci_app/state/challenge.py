@@ -45,10 +45,13 @@ def challenge_nonce(output: bytes, node_id: bytes, slot: int) -> bytes:
     return sha256(NONCE_DOMAIN, output, node_id, bytes((slot,)))
 
 
-def is_challengeable(node: NodeRecord, epoch: EpochRecord, params: Params) -> bool:
-    """Live model nodes, trusted or not, that were registered before the epoch began."""
-    live = not node.retired and epoch.number - node.renewed_epoch <= params.lifetime_epochs
-    return live and node.role == Role.MODEL and node.registered_height < epoch.first_height
+def may_be_challenged(node: NodeRecord, epoch: EpochRecord) -> bool:
+    """Model nodes, trusted or not, that were registered before the epoch began.
+
+    Whether the node is still live is for the challenger to ask: were it a condition here, a node that retires in the
+    send window would void its author's whole opening.
+    """
+    return node.role == Role.MODEL and node.registered_height < epoch.first_height
 
 
 def parameters(state: State) -> Params:

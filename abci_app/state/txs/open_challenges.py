@@ -4,7 +4,7 @@ from abci_app.state.challenge import (
     MAX_CHALLENGE_TOKENS,
     assignment_input,
     challenge_nonce,
-    is_challengeable,
+    may_be_challenged,
     owns,
     parameters,
     require_window,
@@ -57,8 +57,8 @@ def check_and_execute(body: Message, signer: bytes, state: State, block: BlockCo
         if pair in opened:
             raise TxError(DUPLICATE, f"{challenge.node_id.hex()} slot {challenge.slot}")
         node = state.load(NodeRecord, node_key(challenge.node_id))
-        if node is None or not is_challengeable(node, epoch, params):
-            raise TxError(NOT_ASSIGNED, f"{challenge.node_id.hex()} is not a live model node of this epoch")
+        if node is None or not may_be_challenged(node, epoch):
+            raise TxError(NOT_ASSIGNED, f"{challenge.node_id.hex()} is not a model node registered before this epoch")
         if not owns(output, challenge.node_id, challenge.slot, params):
             raise TxError(NOT_ASSIGNED, f"{challenge.node_id.hex()} slot {challenge.slot}")
         if challenge.nonce != challenge_nonce(output, challenge.node_id, challenge.slot):
