@@ -22,12 +22,14 @@ GENESIS = "genesis.json"
 
 @dataclass(frozen=True, slots=True)
 class Files:
-    """Files that the nodes use and set-up has made. `models` and `hashes` are by variant (`F16`, `Q4_0`)."""
+    """Files that the nodes use. `models` and `hashes` are by variant (`F16`, `Q4_0`); `sockets` is where the validators'
+    unix sockets go when their own folders have too long a path for one, else empty."""
 
     cometbft: str
     models: Mapping[str, str]
     hashes: Mapping[str, str]
     reference: str
+    sockets: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +132,7 @@ def _validator(manifest: Manifest, i: int, at: Ports, seed: bytes, files: Files)
     config = {
         "node": _common(manifest, name, rpc, ops, f"committee-{i}", others, i),
         "comet": {"binary": files.cometbft, "home": "comet", "rpc": f"{HOST}:{rpc}", "p2p": f"{HOST}:{p2p}"},
-        "app": {"socket": "app.sock", "data": "app.db"},
+        "app": {"socket": f"{files.sockets}/{name}.sock" if files.sockets else "app.sock", "data": "app.db"},
         "verifier": {
             "enabled": True,
             "keys": "verifier_keys.json",

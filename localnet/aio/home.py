@@ -9,6 +9,7 @@ import json
 import os
 import secrets
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from localnet.setup.pins import Layout
 from network.errors import ConfigError
 
 FORMAT = 1
+SOCKET_PATH = 107
 NETWORK, MANIFEST = "network.json", "manifest.toml"
 
 
@@ -127,8 +129,15 @@ def _home(path: Path, identity: Identity, manifest: Manifest, layout: Layout) ->
         models={variant: str(layout.model(variant)) for variant in variants},
         hashes=identity.hashes,
         reference=str(layout.reference),
+        sockets=_sockets(path, identity.network),
     )
     return Home(path, identity, plan(manifest, identity.seed, files, identity.port_base), Herd(path, identity.network))
+
+
+def _sockets(path: Path, network: str) -> str:
+    """Empty, or a short folder for unix sockets: their paths end at 107 bytes, and a home may lie deep."""
+    longest = path / "validator-00" / "app.sock"
+    return "" if len(os.fsencode(longest)) <= SOCKET_PATH else str(Path(tempfile.gettempdir()) / f"planetserve-{network}")
 
 
 def herd(path: Path) -> Herd | None:
@@ -140,8 +149,11 @@ def herd(path: Path) -> Herd | None:
 
 
 def wipe(path: Path) -> None:
-    """Remove a home. Only a home: `exists` has refused everything else."""
-    if exists(path):
+    """Remove a home and what it has elsewhere. Only a home: `exists` has refused everything else."""
+    found = herd(path) if exists(path) else None
+    if found is not None:
+        shutil.rmtree(Path(tempfile.gettempdir()) / f"planetserve-{found.network}", ignore_errors=True)
+    if path.exists():
         shutil.rmtree(path)
 
 

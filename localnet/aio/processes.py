@@ -34,7 +34,7 @@ class Herd:
     """The processes of one network, by node name."""
 
     def __init__(self, home: Path, network: str) -> None:
-        self.home = home
+        self.home, self.network = home, network
         self._prefix = f"{network}@{home}/"
 
     def start(self, name: str, module: str) -> int:
