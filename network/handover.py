@@ -16,12 +16,13 @@ _ENVELOPE = struct.Struct(f">B{TOKEN}s")
 
 
 class Handover(IntEnum):
-    """1 and 2 come from the proxy, 3 and 4 from the model node."""
+    """1 and 2 come from the proxy, 3 to 5 from the model node."""
 
     CLOVE = 1
     CANCEL = 2
     REPLY = 3
     END = 4
+    REFUSED = 5
 
 
 def encode_handover(kind: Handover, token: bytes, body: bytes = b"") -> bytes:

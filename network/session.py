@@ -180,8 +180,10 @@ class Session:
         if reason is CloseReason.FINISHED:
             self._drained.add(path)
             return []
-        self._unreachable += reason is CloseReason.UNREACHABLE
-        return self._fail_path(path)
+        if reason is CloseReason.UNREACHABLE:
+            self._unreachable += 1
+            return self._fail_path(path)
+        return [BlamePath(path, "its clove was refused"), *self._fail_path(path)]
 
     def _fail_path(self, path: int) -> list[Command]:
         self._failed.add(path)

@@ -19,9 +19,9 @@ from network.geometry import GEOMETRY, KEY, LINK_ID
 from network.handshake import RelayHandshake
 from network.ids import Role
 from network.onion import RelayLayer
+from network.replay import ReplaySet
 from relay.circuit_table import SWEEP_SECONDS, CircuitTable, RelayedCircuit
 from relay.proxy import Proxy
-from relay.replay import ReplaySet
 
 IDLE_LINK_SECONDS = 120.0
 

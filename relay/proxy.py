@@ -19,6 +19,7 @@ from network.ids import Role
 from relay.circuit_table import RelayedCircuit
 
 MAX_HELD = 64 * 1024 * 1024  # bytes of cloves being gathered, over all circuits
+_CLOSING = {Handover.END: CloseReason.FINISHED, Handover.REFUSED: CloseReason.REFUSED}
 
 
 class Proxy:
@@ -72,10 +73,10 @@ class Proxy:
         if kind is Handover.REPLY and len(body) == GEOMETRY.reply_clove:
             circuit.used = now
             return [_backward(circuit, DataCommand.REPLY, body)]
-        if kind is Handover.END:
+        if kind in _CLOSING:
             del self._circuits[link, token]
             circuit.handed = None
-            return [_closed(circuit, CloseReason.FINISHED)]
+            return [_closed(circuit, _CLOSING[kind])]
         self._counts["dropped_bad_handover"] += 1
         return []
 

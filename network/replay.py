@@ -1,7 +1,7 @@
-"""Refuses a set-up seen before: the ephemeral keys of every CREATE that is still fresh, exactly, within a bound.
+"""Refuses what was seen before: ephemeral keys of CREATE cells at a relay, ids of messages at a model node.
 
-A CREATE slot carries the minute it was made, so a key has to be remembered only while its minute is acceptable; two
-generations of that length cover it. When a generation is full, new set-ups are refused until it ages: forgetting early
+Both carry the minute they were made, so a key has to be remembered only while its minute is acceptable; two generations
+of that length cover it, exactly. When a generation is full, everything new is refused until it ages: forgetting early
 would let replays pass.
 """
 
@@ -11,7 +11,7 @@ MAX_KEYS = 32_768
 
 
 class ReplaySet:
-    """Ephemeral keys seen in the last one to two `REMEMBER_SECONDS`."""
+    """Keys seen in the last one to two `REMEMBER_SECONDS`."""
 
     __slots__ = ("_current", "_limit", "_previous", "_since")
 
@@ -24,10 +24,13 @@ class ReplaySet:
     def __len__(self) -> int:
         return len(self._current) + len(self._previous)
 
+    def __contains__(self, key: bytes) -> bool:
+        return key in self._current or key in self._previous
+
     def admit(self, key: bytes, now: float) -> bool:
         """Whether this key is new; remembers it. False for a replay, and while the set is full."""
         self._age(now)
-        if key in self._current or key in self._previous or len(self._current) >= self._limit:
+        if key in self or len(self._current) >= self._limit:
             return False
         self._current.add(key)
         return True

@@ -1,0 +1,227 @@
+"""The user node's circuits and the links to their first relays; one link per relay, shared by all circuits that enter there."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+
+import aiohttp
+
+from network.aio.links import (
+    CELL_FRAME_LIMIT,
+    CELL_PATH,
+    CellQueue,
+    LinkWriter,
+    carry,
+    cells_of,
+    link_session,
+    open_socket,
+)
+from network.chain_records import DirectoryEntry
+from network.circuit import Circuit, State
+from network.commands import Command, PassData, ReportClosed, ReportOpened, SendCell
+from network.events import CellArrived, Event, LinkLost
+from network.freshness import Rng
+from network.geometry import LINK_ID
+from network.handshake import HopIdentity
+
+log = logging.getLogger(__name__)
+
+
+class OpenCircuit:
+    """A circuit as its user sees it: three relays, data in and out, an end."""
+
+    __slots__ = ("_core", "_on_data", "_on_end", "_on_lost", "_pool", "opened", "relays")
+
+    def __init__(self, core: Circuit, relays: Sequence[DirectoryEntry], pool: "CircuitPool") -> None:
+        self._core = core
+        self._pool = pool
+        self._on_data: Callable[[bytes], None] | None = None
+        self._on_end: Callable[[], None] | None = None
+        self._on_lost: Callable[[OpenCircuit], None] | None = None
+        self.relays = tuple(relays)
+        self.opened: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether data may be sent."""
+        return self._core.state is State.OPEN
+
+    @property
+    def link(self) -> int:
+        """The number of the link to the first relay."""
+        return self._core.link
+
+    @property
+    def link_id(self) -> bytes:
+        """The circuit's name on that link."""
+        return self._core.link_id
+
+    def watch(self, on_lost: Callable[["OpenCircuit"], None]) -> None:
+        """Call this when the circuit ends without us having closed it."""
+        self._on_lost = on_lost
+
+    def attach(self, on_data: Callable[[bytes], None], on_end: Callable[[], None]) -> None:
+        """The session that uses the circuit from now on."""
+        self._on_data, self._on_end = on_data, on_end
+
+    def send(self, data: bytes) -> None:
+        """One forward cell; what is sent on a circuit that just ended is lost, and its end is reported."""
+        if self.is_open:
+            self._pool.do(self, self._core.send(data))
+
+    def close(self) -> None:
+        """End it from our side."""
+        self._on_data = self._on_end = self._on_lost = None
+        self._pool.do(self, self._core.close())
+
+    def build(self, now: float) -> None:
+        """Send the set-up."""
+        self._pool.do(self, self._core.build(now))
+
+    def on_event(self, event: Event, now: float) -> None:
+        """A cell for this circuit, or the end of its link."""
+        self._pool.do(self, self._core.on_event(event, now))
+
+    def expire(self, now: float) -> None:
+        """The set-up takes too long."""
+        self._pool.do(self, self._core.expire(now))
+
+    def on_data(self, data: bytes) -> None:
+        """The pool passes data on."""
+        if self._on_data is not None:
+            self._on_data(data)
+
+    def on_closed(self) -> None:
+        """The pool reports the end."""
+        if not self.opened.done():
+            self.opened.set_result(False)
+        if self._on_lost is not None:
+            self._on_lost(self)
+        if self._on_end is not None:
+            self._on_end()
+        self._on_data = self._on_end = self._on_lost = None
+
+
+class _GuardLink:
+    """The link to one first relay."""
+
+    def __init__(self, number: int, relay: DirectoryEntry) -> None:
+        self.number = number
+        self.relay = relay
+        self.queue = CellQueue()
+        self.writer = LinkWriter(self.queue)
+        self.circuits: dict[bytes, OpenCircuit] = {}
+        self.task: asyncio.Task[None] | None = None
+
+
+class CircuitPool:
+    """Builds circuits and routes their cells."""
+
+    def __init__(self, rng: Rng, clock: Callable[[], float]) -> None:
+        self._rng = rng
+        self._clock = clock
+        self._links: dict[int, _GuardLink] = {}
+        self._by_relay: dict[bytes, _GuardLink] = {}
+        self._numbers = 0
+        self._session: aiohttp.ClientSession | None = None
+
+    @property
+    def open_circuits(self) -> int:
+        """How many circuits are open."""
+        return sum(circuit.is_open for link in self._links.values() for circuit in link.circuits.values())
+
+    async def build(self, relays: Sequence[DirectoryEntry], on_lost: Callable[[OpenCircuit], None]) -> OpenCircuit | None:
+        """An open circuit through these relays, or None when one of them does not answer in time."""
+        link = self._link_to(relays[0])
+        core = Circuit([HopIdentity(relay.node_id, relay.onion_key) for relay in relays], link.number, self._rng)
+        circuit = OpenCircuit(core, relays, self)
+        link.circuits[core.link_id] = circuit
+        circuit.build(self._clock())
+        deadline = core.next_deadline()
+        assert deadline is not None
+        timer = asyncio.get_running_loop().call_later(
+            max(0.0, deadline - self._clock()) + 0.01, lambda: circuit.expire(self._clock())
+        )
+        try:
+            if not await circuit.opened:
+                return None
+        except asyncio.CancelledError:
+            circuit.close()
+            raise
+        finally:
+            timer.cancel()
+        circuit.watch(on_lost)
+        return circuit if circuit.is_open else None
+
+    def do(self, circuit: OpenCircuit, commands: list[Command]) -> None:
+        """Carry out what a circuit's core asks for."""
+        for command in commands:
+            match command:
+                case SendCell(number, cell):
+                    self._send(number, cell)
+                case PassData(data):
+                    circuit.on_data(data)
+                case ReportOpened():
+                    circuit.opened.set_result(True)
+                case ReportClosed():
+                    self._forget(circuit)
+                    circuit.on_closed()
+                case _:
+                    raise AssertionError(f"a circuit does not ask for {type(command).__name__}")
+
+    async def close(self) -> None:
+        """Close every link."""
+        tasks = [link.task for link in self._links.values() if link.task is not None]
+        await asyncio.sleep(0)  # let the writers put out the last DESTROY cells
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        if self._session is not None:
+            await self._session.close()
+
+    def _link_to(self, relay: DirectoryEntry) -> _GuardLink:
+        link = self._by_relay.get(relay.node_id)
+        if link is None:
+            self._numbers += 1
+            link = self._by_relay[relay.node_id] = self._links[self._numbers] = _GuardLink(self._numbers, relay)
+            link.task = asyncio.create_task(self._carry(link))
+        return link
+
+    async def _carry(self, link: _GuardLink) -> None:
+        if self._session is None:
+            self._session = link_session()
+        try:
+            socket = await open_socket(self._session, link.relay.address, CELL_PATH, CELL_FRAME_LIMIT)
+            try:
+                await carry(socket, link.writer, lambda frame: self._on_frame(link, frame))
+            finally:
+                await socket.close()
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            log.info("cannot reach relay %s: %s", link.relay.name, type(error).__name__)
+        finally:
+            self._links.pop(link.number, None)
+            self._by_relay.pop(link.relay.node_id, None)
+            for circuit in tuple(link.circuits.values()):
+                circuit.on_event(LinkLost(link.number), self._clock())
+
+    def _on_frame(self, link: _GuardLink, frame: bytes) -> None:
+        for cell in cells_of(frame):
+            circuit = link.circuits.get(cell[:LINK_ID])
+            if circuit is not None:
+                circuit.on_event(CellArrived(link.number, cell), self._clock())
+
+    def _send(self, number: int, cell: bytes) -> None:
+        link = self._links.get(number)
+        if link is None:
+            return
+        victim = link.queue.put(cell)
+        link.writer.flush()
+        shed = link.circuits.get(victim) if victim is not None else None
+        if shed is not None:
+            # Later, not now: its core may be in the middle of a command.
+            asyncio.get_running_loop().call_soon(shed.on_event, LinkLost(number), self._clock())
+
+    def _forget(self, circuit: OpenCircuit) -> None:
+        link = self._links.get(circuit.link)
+        if link is not None:
+            link.circuits.pop(circuit.link_id, None)

@@ -1,0 +1,277 @@
+"""The user node's shell: keeps path sets ready, asks one request over one of them, and forgets it afterwards.
+
+Used alike by the gateway and by the verifier: a challenge and a prompt leave through the same lines of code. Every
+request gets circuits of its own; when a relay dies in mid-answer the other paths finish it.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from dataclasses import dataclass
+from functools import partial
+
+from network.aio.circuits import CircuitPool, OpenCircuit
+from network.chain_records import DirectoryEntry
+from network.commands import BlamePath, Command, DeliverFrame, EndSession, SendData
+from network.directory import Directory
+from network.events import Event, PathData, PathLost
+from network.freshness import Rng
+from network.geometry import GEOMETRY
+from network.inference import ReplyFrame
+from network.paths import RelayHistory, choose_paths
+from network.session import NoCircuits, ReplyTimeout, Session
+
+log = logging.getLogger(__name__)
+
+TAKE_SECONDS = 10.0
+ATTEMPTS = 3
+RETRY_SECONDS = (0.1, 0.5, 2.0, 5.0, 10.0)
+UNUSED_LIFE_SECONDS = (480.0, 720.0)  # unused path sets live for a uniform time within these bounds
+
+
+@dataclass(frozen=True, slots=True)
+class UserNodeStatus:
+    """What a user node can say about itself without naming relays."""
+
+    path_sets_ready: int
+    path_sets_wanted: int
+    circuits_open: int
+    sessions: int
+    built: int
+    failed: int
+    reason: str
+
+
+class ReadyPathSet:
+    """n open circuits that nobody uses yet; a path that could not be built is None."""
+
+    def __init__(self, circuits: list[OpenCircuit | None], expires: float) -> None:
+        self.circuits = circuits
+        self.expires = expires
+
+    def close(self) -> None:
+        """End every circuit."""
+        for circuit in self.circuits:
+            if circuit is not None:
+                circuit.close()
+
+
+class UserNode:
+    """Asks model nodes anonymously. `directory` answers with the newest verified directory."""
+
+    def __init__(
+        self, directory: Callable[[], Directory], rng: Rng, *, path_sets: int = 2, clock: Callable[[], float] = time.time
+    ) -> None:
+        self._directory = directory
+        self._rng = rng
+        self._wanted = path_sets
+        self._clock = clock
+        self._pool = CircuitPool(rng, clock)
+        self._history = RelayHistory()
+        self._ready: list[ReadyPathSet] = []
+        self._waiting = 0
+        self._changed = asyncio.Condition()
+        self._wake = asyncio.Event()
+        self._keeper: asyncio.Task[None] | None = None
+        self._sessions = 0
+        self._built = 0
+        self._failed = 0
+        self._reason = "no path set has been built yet"
+
+    async def start(self) -> None:
+        """Begin to build path sets ahead."""
+        self._keeper = asyncio.create_task(self._keep_ready())
+
+    async def close(self) -> None:
+        """End every circuit and link."""
+        if self._keeper is not None:
+            self._keeper.cancel()
+            await asyncio.gather(self._keeper, return_exceptions=True)
+        for path_set in self._ready:
+            path_set.close()
+        self._ready.clear()
+        await self._pool.close()
+
+    def status(self) -> UserNodeStatus:
+        """How this user node stands."""
+        return UserNodeStatus(
+            len(self._ready), self._wanted, self._pool.open_circuits, self._sessions, self._built, self._failed, self._reason
+        )
+
+    async def wait_ready(self, timeout: float) -> bool:
+        """Wait until a path set is ready; False when none is within `timeout` seconds."""
+        try:
+            async with asyncio.timeout(timeout), self._changed:
+                await self._changed.wait_for(lambda: bool(self._ready))
+        except TimeoutError:
+            return False
+        return True
+
+    async def ask(self, request: bytes, entry: DirectoryEntry, *, deadline_s: float = 3600.0) -> AsyncGenerator[ReplyFrame]:
+        """The reply's frames, in order, up to FINAL or FAILED. Close the generator to cancel at the model node.
+
+        Raises NoCircuits, ReplyTimeout, ReplyTruncated or RequestTooLong. Until the first frame has come, a request
+        whose circuits die is sent again over others.
+        """
+        give_up = asyncio.get_running_loop().time() + deadline_s
+        for attempt in range(ATTEMPTS):
+            path_set = await self._take()
+            session = Session(request, entry, self._clock(), self._rng)
+            self._sessions += 1
+            try:
+                async with aclosing(self._run(session, path_set, give_up)) as frames:
+                    async for frame in frames:
+                        yield frame
+                return
+            except NoCircuits:
+                if session.started or attempt == ATTEMPTS - 1:
+                    raise
+            finally:
+                self._sessions -= 1
+                path_set.close()
+
+    async def _run(self, session: Session, path_set: ReadyPathSet, give_up: float) -> AsyncGenerator[ReplyFrame]:
+        """Drive one session over its circuits."""
+        events: asyncio.Queue[Event] = asyncio.Queue()
+        _attach(path_set, events)
+        commands = session.start()
+        while True:
+            for command in commands:
+                if isinstance(command, DeliverFrame):
+                    yield command.frame
+                elif isinstance(command, EndSession):
+                    if command.error is not None:
+                        raise command.error
+                    self._worked(path_set)
+                    return
+                else:
+                    self._do(command, path_set)
+            commands = await self._next_commands(session, events, give_up)
+
+    async def _next_commands(self, session: Session, events: asyncio.Queue[Event], give_up: float) -> list[Command]:
+        deadline = session.next_deadline()
+        loop = asyncio.get_running_loop()
+        wait = give_up - loop.time()
+        if deadline is not None:
+            wait = min(wait, deadline - self._clock())
+        try:
+            async with asyncio.timeout(max(0.0, wait)):
+                event = await events.get()
+        except TimeoutError:
+            if loop.time() >= give_up:
+                raise ReplyTimeout("the request's deadline has passed") from None
+            return session.expire(self._clock())
+        return session.on_event(event, self._clock())
+
+    def _do(self, command: Command, path_set: ReadyPathSet) -> None:
+        if isinstance(command, SendData):
+            circuit = path_set.circuits[command.path]
+            if circuit is not None:
+                circuit.send(command.data)
+        elif isinstance(command, BlamePath):
+            circuit = path_set.circuits[command.path]
+            if circuit is not None:
+                self._history.failed(circuit.relays, self._clock())
+                log.info("a path misbehaved and its relays are avoided for a while: %s", command.reason)
+
+    def _worked(self, path_set: ReadyPathSet) -> None:
+        for circuit in path_set.circuits:
+            if circuit is not None and circuit.is_open:
+                self._history.worked(circuit.relays)
+
+    async def _take(self) -> ReadyPathSet:
+        """A ready path set, which nobody else gets. Raises NoCircuits when there is none for a while."""
+        self._waiting += 1
+        self._wake.set()
+        try:
+            async with asyncio.timeout(TAKE_SECONDS), self._changed:
+                await self._changed.wait_for(self._has_usable)
+                return self._ready.pop(0)
+        except TimeoutError:
+            raise NoCircuits(f"no circuits within {TAKE_SECONDS:.0f} s: {self._reason}") from None
+        finally:
+            self._waiting -= 1
+            self._wake.set()
+
+    def _has_usable(self) -> bool:
+        self._discard_stale()
+        return bool(self._ready)
+
+    async def _keep_ready(self) -> None:
+        """Build whenever fewer path sets are ready than wanted; sleep otherwise."""
+        failures = 0
+        while True:
+            self._discard_stale()
+            if len(self._ready) >= self._wanted + self._waiting:
+                await self._sleep(min(each.expires for each in self._ready) - self._clock())
+                continue
+            if await self._build(accept=GEOMETRY.n if failures < ATTEMPTS else GEOMETRY.k):
+                failures = 0
+                continue
+            failures += 1
+            self._failed += 1
+            await asyncio.sleep(RETRY_SECONDS[min(failures, len(RETRY_SECONDS)) - 1] * (1 + self._rng(1)[0] / 256))
+
+    async def _sleep(self, seconds: float) -> None:
+        self._wake.clear()
+        try:
+            async with asyncio.timeout(max(0.0, seconds)):
+                await self._wake.wait()
+        except TimeoutError:
+            pass
+
+    def _discard_stale(self) -> None:
+        now = self._clock()
+        for path_set in list(self._ready):
+            lost = any(circuit is not None and not circuit.is_open for circuit in path_set.circuits)
+            if lost or now >= path_set.expires:
+                self._ready.remove(path_set)
+                path_set.close()
+
+    async def _build(self, accept: int) -> bool:
+        """Build one path set, of at least `accept` circuits. True when it is ready."""
+        directory = self._directory()
+        self._history.forget_absent(directory)
+        try:
+            chosen = choose_paths(directory, self._history, self._clock(), self._rng)
+        except NoCircuits as error:
+            self._reason = str(error)
+            return False
+        built = await asyncio.gather(*(self._pool.build(path, self._on_lost) for path in chosen.paths))
+        for circuit, path in zip(built, chosen.paths, strict=True):
+            if circuit is None:
+                self._history.failed(path, self._clock())
+            else:
+                self._history.worked(path)
+        low, high = UNUSED_LIFE_SECONDS
+        path_set = ReadyPathSet(list(built), self._clock() + low + (high - low) * self._rng(1)[0] / 256)
+        if sum(circuit is not None and circuit.is_open for circuit in built) < accept:
+            self._reason = "some relays do not answer"
+            path_set.close()
+            return False
+        self._built += 1
+        self._reason = ""
+        async with self._changed:
+            self._ready.append(path_set)
+            self._changed.notify_all()
+        return True
+
+    def _on_lost(self, circuit: OpenCircuit) -> None:
+        """A circuit ended and it was not us: its relays are suspects, and a ready path set may be useless."""
+        self._history.failed(circuit.relays, self._clock())
+        self._wake.set()
+
+
+def _attach(path_set: ReadyPathSet, events: asyncio.Queue[Event]) -> None:
+    """Route what the circuits say into one queue of session events; closing a circuit detaches it."""
+    for path, circuit in enumerate(path_set.circuits):
+        if circuit is None or not circuit.is_open:
+            events.put_nowait(PathLost(path))
+        else:
+            circuit.attach(partial(_put_data, events, path), partial(events.put_nowait, PathLost(path)))
+
+
+def _put_data(events: asyncio.Queue[Event], path: int, data: bytes) -> None:
+    events.put_nowait(PathData(path, data))

@@ -1,0 +1,102 @@
+"""A relay's connections to its neighbours and to model nodes, by the numbers its core gave them."""
+
+import asyncio
+import logging
+
+import aiohttp
+
+from network.aio.links import (
+    CELL_FRAME_LIMIT,
+    CELL_PATH,
+    CLOVE_PATH,
+    HANDOVER_LIMIT,
+    CellLink,
+    HandoverLink,
+    OnEvent,
+    Socket,
+    carry,
+    link_session,
+    open_socket,
+)
+from network.chain_records import DirectoryEntry
+from network.events import LinkLost
+
+log = logging.getLogger(__name__)
+
+
+class Links:
+    """Every link of this relay."""
+
+    def __init__(self, on_event: OnEvent) -> None:
+        self._on_event = on_event
+        self._links: dict[int, CellLink | HandoverLink] = {}
+        self._tasks: dict[int, asyncio.Task[None]] = {}
+        self._session: aiohttp.ClientSession | None = None
+
+    def __len__(self) -> int:
+        return len(self._links)
+
+    def send(self, link: int, raw: bytes) -> None:
+        """Queue for a link; what is meant for a link that has gone is nobody's loss."""
+        held = self._links.get(link)
+        if held is not None:
+            held.send(raw)
+
+    def open_cells(self, link: int, node: DirectoryEntry) -> None:
+        """Connect to another relay."""
+        self._start(link, CellLink(link, self._on_event), node, CELL_PATH, CELL_FRAME_LIMIT)
+
+    def open_cloves(self, link: int, node: DirectoryEntry) -> None:
+        """Connect to a model node."""
+        self._start(link, HandoverLink(link, self._on_event, self.drop), node, CLOVE_PATH, HANDOVER_LIMIT)
+
+    async def serve(self, link: int, socket: Socket) -> None:
+        """Carry a link that a neighbour opened, until it ends."""
+        held = CellLink(link, self._on_event)
+        self._links[link] = held
+        try:
+            await carry(socket, held.writer, held.on_frame)
+        finally:
+            del self._links[link]
+            self._on_event(LinkLost(link))
+
+    def drop(self, link: int) -> None:
+        """Close a link that we opened."""
+        task = self._tasks.get(link)
+        if task is not None:
+            task.cancel()
+
+    async def close(self) -> None:
+        """Close everything."""
+        tasks = list(self._tasks.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        if self._session is not None:
+            await self._session.close()
+
+    def _start(self, link: int, held: CellLink | HandoverLink, node: DirectoryEntry, path: str, limit: int) -> None:
+        self._links[link] = held
+        task = asyncio.create_task(self._connect_and_carry(link, held, node, path, limit))
+        self._tasks[link] = task
+        task.add_done_callback(lambda _: self._ended(link))
+
+    async def _connect_and_carry(
+        self, link: int, held: CellLink | HandoverLink, node: DirectoryEntry, path: str, limit: int
+    ) -> None:
+        if self._session is None:
+            self._session = link_session()
+        try:
+            socket = await open_socket(self._session, node.address, path, limit)
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            log.info("cannot reach node %s: %s", node.name, type(error).__name__)
+            return
+        try:
+            await carry(socket, held.writer, held.on_frame)
+        finally:
+            await socket.close()
+
+    def _ended(self, link: int) -> None:
+        self._tasks.pop(link, None)
+        if self._links.pop(link, None) is not None:
+            self._on_event(LinkLost(link))

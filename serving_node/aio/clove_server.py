@@ -1,0 +1,189 @@
+"""The model node's face to proxies: a WebSocket for cloves, one task per request, replies streamed back in batches."""
+
+import asyncio
+import logging
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+
+from aiohttp import web
+
+from network.aio.links import CLOVE_PATH, HANDOVER_LIMIT, HandoverLink, accept_socket, carry
+from network.commands import CancelReply, Command, SendHandover, StartReply
+from network.events import Event, LinkLost
+from network.freshness import Rng
+from network.inference import FrameKind, ReplyFrame
+from serving_node.inbox import Inbox
+
+log = logging.getLogger(__name__)
+
+BATCH_SECONDS = 0.05  # at most 20 batches a second and reply, so that the overlay stays cheap
+_AT_ONCE = (FrameKind.ACCEPTED, FrameKind.FINAL, FrameKind.FAILED)
+_TERMINAL = (FrameKind.FINAL, FrameKind.FAILED)
+
+
+class ReplyStream:
+    """The way one handler answers one user. Frames are numbered here; the first one leaves at once."""
+
+    def __init__(self, write: Callable[[list[ReplyFrame], bool], None]) -> None:
+        self._write = write
+        self._held: list[ReplyFrame] = []
+        self._sequence = 0
+        self._flushed_at = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+        self.ended = False
+
+    def send(self, frame: ReplyFrame) -> None:
+        """Queue a frame; it leaves within 50 ms, and a FINAL or FAILED one ends the reply. Later frames are ignored."""
+        if self.ended:
+            return
+        self._held.append(replace(frame, sequence=self._sequence))
+        self._sequence += 1
+        now = asyncio.get_running_loop().time()
+        if frame.kind in _AT_ONCE or now - self._flushed_at >= BATCH_SECONDS:
+            self._flush(end=frame.kind in _TERMINAL)
+        elif self._timer is None:
+            self._timer = asyncio.get_running_loop().call_at(self._flushed_at + BATCH_SECONDS, self._flush)
+
+    def finish(self) -> None:
+        """The handler is done. Without a terminal frame before, the user sees a truncated reply."""
+        if not self.ended:
+            self._flush(end=True)
+
+    def abandon(self) -> None:
+        """Nobody listens any more."""
+        self.ended = True
+        self._stop_timer()
+
+    def _flush(self, *, end: bool = False) -> None:
+        self._stop_timer()
+        self._flushed_at = asyncio.get_running_loop().time()
+        frames, self._held = self._held, []
+        self.ended = self.ended or end
+        self._write(frames, end)
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+
+Handler = Callable[[bytes, ReplyStream], Awaitable[None]]
+
+
+class CloveServer:
+    """Gathers cloves and calls `handler(request, stream)` once per request; cancels it when the user has gone."""
+
+    def __init__(self, onion_private: bytes, handler: Handler, rng: Rng, clock: Callable[[], float] = time.time) -> None:
+        self._inbox = Inbox(onion_private)
+        self._handler = handler
+        self._clock = clock
+        self._links: dict[int, HandoverLink] = {}
+        self._sockets: dict[int, web.WebSocketResponse] = {}
+        self._tasks: dict[int, asyncio.Task[None]] = {}
+        self._streams: dict[int, ReplyStream] = {}
+        self._next_link = int.from_bytes(rng(4), "big")  # numbers never name the same link after a restart
+        self._timer: asyncio.TimerHandle | None = None
+
+    @property
+    def counts(self) -> Counter[str]:
+        """What arrived and what was dropped, by reason."""
+        return self._inbox.counts
+
+    @property
+    def sessions(self) -> int:
+        """Requests being answered."""
+        return len(self._tasks)
+
+    def routes(self) -> list[web.RouteDef]:
+        """The endpoint that proxies connect to."""
+        return [web.get(CLOVE_PATH, self._accept)]
+
+    async def close(self) -> None:
+        """Cancel every handler and close every link."""
+        if self._timer is not None:
+            self._timer.cancel()
+        tasks = list(self._tasks.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for socket in tuple(self._sockets.values()):
+            await socket.close(code=1001)
+
+    async def _accept(self, request: web.Request) -> web.WebSocketResponse:
+        socket = accept_socket(HANDOVER_LIMIT)
+        await socket.prepare(request)
+        self._next_link += 1
+        link = self._next_link
+        held = HandoverLink(link, self._on_event, self._give_up)
+        self._links[link], self._sockets[link] = held, socket
+        try:
+            await carry(socket, held.writer, held.on_frame)
+        finally:
+            del self._links[link], self._sockets[link]
+            self._on_event(LinkLost(link))
+        return socket
+
+    def _give_up(self, link: int) -> None:
+        """A proxy does not read: end its link instead of buffering for it."""
+        socket = self._sockets.get(link)
+        transport = socket.get_extra_info("transport") if socket is not None else None
+        log.warning("a proxy does not read its replies; its link is closed")
+        if isinstance(transport, asyncio.WriteTransport):
+            transport.abort()
+
+    def _on_event(self, event: Event) -> None:
+        self._do(self._inbox.on_event(event, self._clock()))
+
+    def _do(self, commands: list[Command]) -> None:
+        for command in commands:
+            match command:
+                case SendHandover(link, raw):
+                    held = self._links.get(link)
+                    if held is not None:
+                        held.send(raw)
+                case StartReply(session, request):
+                    self._start(session, request)
+                case CancelReply(session):
+                    self._cancel(session)
+                case _:
+                    raise AssertionError(f"an inbox does not ask for {type(command).__name__}")
+        self._arm()
+
+    def _start(self, session: int, request: bytes) -> None:
+        stream = ReplyStream(lambda frames, end: self._do(self._inbox.reply(session, frames, end=end)))
+        self._streams[session] = stream
+        task = asyncio.create_task(self._answer(request, stream))
+        self._tasks[session] = task
+        task.add_done_callback(lambda _: self._answered(session))
+
+    async def _answer(self, request: bytes, stream: ReplyStream) -> None:
+        try:
+            await self._handler(request, stream)
+        except Exception:
+            self.counts["handler_failed"] += 1
+            log.exception("a request could not be answered")
+        stream.finish()
+
+    def _answered(self, session: int) -> None:
+        self._tasks.pop(session, None)
+        self._streams.pop(session, None)
+
+    def _cancel(self, session: int) -> None:
+        stream, task = self._streams.get(session), self._tasks.get(session)
+        if stream is not None:
+            stream.abandon()
+        if task is not None:
+            task.cancel()
+
+    def _arm(self) -> None:
+        deadline = None if self._timer is not None else self._inbox.next_deadline()
+        if deadline is None:
+            return
+        delay = max(0.0, deadline - self._clock())
+        self._timer = asyncio.get_running_loop().call_later(delay, self._on_timer)
+
+    def _on_timer(self) -> None:
+        self._timer = None
+        self._do(self._inbox.expire(self._clock()))
