@@ -53,6 +53,7 @@ class Replica:
     load: LoadReport | None = None
     load_at: float = 0.0
     contact_at: float = float("-inf")
+    reachable: bool = False
     recent: deque[tuple[int, Signed]] = field(default_factory=lambda: deque(maxlen=EVIDENCE_LENGTH))
     proof: tuple[Signed, Signed] | None = None
 
@@ -113,11 +114,16 @@ class Sync:
         replica = self.replicas.get(peer)
         if replica is None:
             return False
-        replica.contact_at = now
+        replica.contact_at, replica.reachable = now, True
         ours = ack.have_incarnation == self.journal.incarnation
         replica.acked = min(ack.have_sequence, self.journal.sequence) if ours else 0
         replica.head = max(replica.head, (ack.incarnation, ack.head))
         return replica.behind and replica.proof is None
+
+    def on_silence(self, peer: bytes) -> None:
+        """A peer did not answer: nothing is sent its way until an exchange succeeds, which is due at once."""
+        if peer in self.replicas:
+            self.replicas[peer].contact_at, self.replicas[peer].reachable = float("-inf"), False
 
     def on_post(self, raw: bytes, now: float, wall_ms: int) -> Received:
         """Applies a Post. Raises Refused, with nothing changed by the message that was refused."""
@@ -131,7 +137,7 @@ class Sync:
         for signed in post.deltas:
             body = check_signature(signed, SignedKind.DELTA, self._members[hello.origin], self.index.chain_id)
             self._on_delta(hello.origin, replica, signed, decode_update(body, MAX_DELTA), now)
-        replica.contact_at = now
+        replica.contact_at, replica.reachable = now, True
         replica.head = max(replica.head, (hello.incarnation, hello.head))
         ours = hello.have_incarnation == self.journal.incarnation
         replica.acked = min(hello.have_sequence, self.journal.sequence) if ours else 0

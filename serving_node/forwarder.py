@@ -28,6 +28,7 @@ BOOKING_S = 30.0
 BOOKING_SETTLES_S = 1.0
 OWN_NODES = MAX_HELD_NODES // 2
 REMEMBERED_ADMISSIONS = 1024
+STALE_ADMISSION_S = 60.0
 PRICE_RANGE = 4.0
 
 
@@ -60,7 +61,7 @@ class Forwarder:
         self._latency = Ewma()
         self._price = PrefillPrice()
         self._bookings: dict[bytes, list[tuple[float, int]]] = {}
-        self._admitted: OrderedDict[bytes, int] = OrderedDict()
+        self._admitted: OrderedDict[bytes, tuple[float, int]] = OrderedDict()
         self._directory = directory
         self._entries: dict[bytes, DirectoryEntry] = {}
         self._read(directory)
@@ -84,7 +85,7 @@ class Forwarder:
             here = self._expected(self.own, held.get(self.own), now)
             reason = "not in the directory" if own is None else "not trusted: answers what enters here, forwards nothing"
             return Decision(self.own, self.policy, here, reason)
-        trusted = [entry for entry in self._entries.values() if entry.trusted]
+        trusted = [entry for entry in self._entries.values() if entry.trusted and self._reachable(entry.node_id)]
         candidates = tuple(self._candidate(entry, held.get(entry.node_id), len(tokens), now) for entry in trusted)
         query = Query(len(tokens), candidates, self.index.plan.tokens(HIT_CHUNKS), self._turn, self._rng)
         self._turn += 1
@@ -99,11 +100,13 @@ class Forwarder:
         packed = pack_tokens(tokens)
         path = self.index.path(packed)
         held = self.index.match(packed).get(self.own)
-        self._admitted[path] = held.tokens if held else 0
-        self._admitted.move_to_end(path)
+        # Of two equal prompts at once the second finds the first's claim before the engine holds it: the first view counts,
+        # unless it was left behind by an answer that never came.
+        if path not in self._admitted or self._admitted[path][0] + STALE_ADMISSION_S < now:
+            self._admitted[path] = (now, held.tokens if held else 0)
         if len(self._admitted) > REMEMBERED_ADMISSIONS:
             self._admitted.popitem(last=False)
-        if path and not no_share:
+        if not no_share:
             self._hold(path, held, now)
 
     def served(
@@ -119,22 +122,23 @@ class Forwarder:
     ) -> None:
         """The engine has answered: learns the price of a token, and which claims of ours it had evicted."""
         packed = pack_tokens(tokens)
-        claimed = self._admitted.pop(self.index.path(packed), 0)
+        _, claimed = self._admitted.pop(self.index.path(packed), (now, 0))
         self._price.add(len(tokens) - cached_tokens, ttft_s - queue_s)
         if latency_s is not None:
             self._latency.add(latency_s)
         if claimed:
             self.experience.saw_cache(self.own, claimed, min(claimed, cached_tokens + SHORTFALL_TOKENS), now)
         if cached_tokens + SHORTFALL_TOKENS < claimed:
-            self._drop_beyond(packed, cached_tokens, now, rehold=not no_share)
+            self._drop_beyond(packed, cached_tokens)
+        if not no_share:
+            self._hold(self.index.path(packed), self.index.match(packed).get(self.own), now)
         self._report()
 
     def answered(self, decision: Decision, cached_tokens: int, ttft_s: float, now: float) -> None:
         """A node we forwarded to has answered: compares claim and prediction with what came."""
         node = decision.node_id
         chosen = next((candidate for candidate in decision.candidates if candidate.node_id == node), None)
-        if self._bookings.get(node):
-            self._bookings[node].pop(0)
+        self._settle(node)
         if chosen is None or chosen.own:
             return
         # Compared with the claim, not with the discounted belief: else a liar's next claim would look better and better.
@@ -142,6 +146,11 @@ class Forwarder:
         travel = chosen.rtt_s + FORWARD_COST_S
         base = travel + (chosen.predicted_ttft_s - travel) / chosen.slowness
         self.experience.saw_first_token(node, base, ttft_s, now)
+
+    def failed(self, decision: Decision) -> None:
+        """A node we forwarded to could not be reached, or broke off: nothing is sent its way until it speaks again."""
+        self._settle(decision.node_id)
+        self.sync.on_silence(decision.node_id)
 
     def set_load(self, load: EngineLoad, now: float) -> None:
         """The engine's newest sample: told to peers when it differs, and the bound on what we may claim to hold."""
@@ -216,6 +225,14 @@ class Forwarder:
     def _report(self) -> None:
         self.sync.journal.report(self._own_report())
 
+    def _reachable(self, node: bytes) -> bool:
+        return node == self.own or self.sync.replicas[node].reachable
+
+    def _settle(self, node: bytes) -> None:
+        """One prompt less on its way to a node."""
+        if self._bookings.get(node):
+            self._bookings[node].pop(0)
+
     def _booked(self, node: bytes, now: float) -> int:
         """Tokens we sent to a node that its last report cannot know of yet."""
         replica = self.sync.replicas.get(node)
@@ -225,20 +242,19 @@ class Forwarder:
         return sum(tokens for _, tokens in alive)
 
     def _hold(self, path: bytes, held: Held | None, now: float) -> None:
-        tree = self.index.tree(self.index.generation)
-        added = tree.insert(path, self.own, now)
+        if not path:
+            return
+        added = self.index.tree(self.index.generation).insert(path, self.own, now)
         if added or held is None or now - held.touched >= REFRESH_S:
             self.sync.journal.record(self.index.generation, ChangeKind.HOLD, path)
 
-    def _drop_beyond(self, packed: bytes, cached_tokens: int, now: float, *, rehold: bool) -> None:
+    def _drop_beyond(self, packed: bytes, cached_tokens: int) -> None:
         """An engine evicts from the leaves up: what it lacks of this prompt, it lacks of every prompt that parts later."""
         keep = self.index.plan.depth(cached_tokens)
         for number in self.index.generations():
             path = self.index.space(number).path(packed)
             if self.index.tree(number).remove_path(path[: keep + 1], self.own):
                 self.sync.journal.record(number, ChangeKind.DROP, path[: keep + 1])
-        if rehold:
-            self._hold(self.index.path(packed), None, now)
 
     def _keep_within(self, cache_tokens: int) -> None:
         """Drops our least recently used paths beyond what the engine's cache can hold, and tells."""

@@ -140,6 +140,11 @@ class Group:
         self._mind().answered(decision, cached_tokens, ttft_s, time.monotonic())
         self.metrics.answered(decision, cached_tokens)
 
+    def observe_failed(self, decision: Decision) -> None:
+        """Call when a node we forwarded to could not be reached or broke off before its first text."""
+        self._mind().failed(decision)
+        self._wake.set()
+
     def set_load(self, load: EngineLoad) -> None:
         """Call with every sample of the engine's metrics; peers hear of it when it differs."""
         self._mind().set_load(load, time.monotonic())
@@ -205,6 +210,7 @@ class Group:
             jitter = self._rng(1)[0] / 256
             peer.retry_at = time.monotonic() + peer.pause * (0.75 + jitter / 2)
             self.metrics.failed()
+            self.forwarder.sync.on_silence(node)
             log.info("model node %s could not be brought up to date: %s; again in %.0f s", node.hex()[:8], error, peer.pause)
         finally:
             peer.busy = False
@@ -304,7 +310,10 @@ class Group:
             return await work
         except Refused as refused:
             self.metrics.refused(refused.reason)
-            log.debug("group message refused: %s", refused)
+            # Equivocation is an operator's business: somebody runs one key twice, or cheats.
+            log.log(
+                logging.WARNING if refused.reason == "equivocation" else logging.DEBUG, "group message refused: %s", refused
+            )
             return web.json_response({"error": refused.reason}, status=STATUS.get(refused.reason, 403))
 
 
