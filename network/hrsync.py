@@ -59,8 +59,8 @@ class Replica:
 
     @property
     def behind(self) -> bool:
-        """Whether the peer has said more than we hold."""
-        return self.head > (self.incarnation, self.sequence)
+        """Whether the peer has said more than we hold. Of a restart with nothing said yet its own Hello tells."""
+        return self.head[1] > 0 and self.head > (self.incarnation, self.sequence)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +110,7 @@ class Sync:
         return encode(self._hello(peer, wall_ms))
 
     def on_ack(self, peer: bytes, ack: Ack, now: float) -> bool:
-        """Notes how far a peer is; returns whether its snapshot must be fetched (it restarted, or said more than we hold)."""
+        """Notes how far a peer is; returns whether its snapshot must be fetched, as it has said more than we hold."""
         replica = self.replicas.get(peer)
         if replica is None:
             return False

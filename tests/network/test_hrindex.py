@@ -1,0 +1,57 @@
+"""One index over several generations of fingerprint keys."""
+
+from network.fingerprint import ChunkPlan, pack_tokens
+from network.hrindex import Held, HRIndex
+from network.hrtree import NODE_BYTES
+
+PROMPT = pack_tokens(list(range(40)))
+
+
+def index() -> HRIndex:
+    return HRIndex("chain", "m", ChunkPlan((), 4))
+
+
+def hold(held: HRIndex, node: bytes, tokens: int, now: float, generation: int | None = None) -> None:
+    number = held.generation if generation is None else generation
+    held.tree(number).insert(held.space(number).path(PROMPT[: tokens * 4]), node, now)
+
+
+def test_the_deepest_match_over_live_generations_counts() -> None:
+    held = index()
+    hold(held, b"a", 40, 1.0)
+    held.advance(1)
+    hold(held, b"a", 20, 2.0)
+    hold(held, b"b", 8, 3.0, generation=2)
+    assert held.match(PROMPT) == {b"a": Held(40, 1.0), b"b": Held(8, 3.0)}
+    assert held.held(b"a") == 15
+    assert held.holders() == {b"a", b"b"}
+    held.check_integrity()
+
+
+def test_a_generation_two_back_is_gone_and_time_never_runs_back() -> None:
+    held = index()
+    hold(held, b"a", 40, 1.0)
+    held.advance(2)
+    assert held.match(PROMPT) == {}
+    held.advance(0)
+    assert held.generation == 2
+    assert [held.accepts(number) for number in range(5)] == [False, True, True, True, False]
+
+
+def test_a_node_leaves_every_generation() -> None:
+    held = index()
+    hold(held, b"a", 40, 1.0)
+    hold(held, b"a", 40, 1.0, generation=1)
+    held.remove_node(b"a")
+    assert (len(held), held.holders()) == (0, set())
+
+
+def test_the_byte_cap_holds_over_all_generations() -> None:
+    held = HRIndex("chain", "m", ChunkPlan((), 1), max_bytes=NODE_BYTES * 30)
+    for number in (0, 1):
+        for start in range(20):
+            prompt = pack_tokens(list(range(start, start + 7)))
+            held.tree(number).insert(held.space(number).path(prompt), b"a", float(start))
+    assert len(held) <= 30
+    assert held.evicted() > 0
+    held.check_integrity()
