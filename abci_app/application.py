@@ -4,6 +4,7 @@
 stages a version, Commit saves it; every other method reads. Requirements: `docs/ledger.md` section 8.
 """
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
@@ -20,6 +21,7 @@ from abci_app.state.transition import Block, BlockResult, TxResult, apply_block,
 from abci_app.tree import Nodes, Proof, Tree
 from network.chain_records import CURRENT_EPOCH_KEY, STORE_NAME, EpochRecord
 from network.chain_tx import MAX_TX_BYTES, SignedTx
+from network.errors import ConfigError
 
 QUERY_PATH = f"/store/{STORE_NAME}/key"
 QUERY_CODESPACE = f"{CODESPACE}/query"
@@ -90,14 +92,16 @@ class _MemoryVersion:
 
 
 class Application:
-    """One replica's application. Methods are called one at a time."""
+    """One replica's application. Methods are called one at a time. `app_state` is the genesis document's, as JSON."""
 
-    def __init__(self, store: Store, chain_id: str) -> None:
+    def __init__(self, store: Store, chain_id: str, app_state: bytes) -> None:
         self._store = store
         self.chain_id = chain_id
+        self._app_state = json.loads(app_state)
         self._genesis: tuple[_MemoryVersion, Staged] | None = None
         self._staged: Staged | None = None
         self._verified: dict[bytes, None] = {}
+        self._codes: list[int] = []
 
     @property
     def height(self) -> int:
@@ -109,9 +113,14 @@ class Application:
         return self._store.height, self._store.app_hash
 
     def init_chain(self, genesis: Genesis) -> bytes:
-        """The app hash of the genesis state. May come again before the first Commit, so nothing is saved."""
+        """The app hash of the genesis state. May come again before the first Commit, so nothing is saved. Raises
+        ConfigError when CometBFT's data is of another chain than ours: it keeps the genesis it first started with."""
         assert self._store.height == 0, "InitChain on a chain that has blocks"
-        assert genesis.chain_id == self.chain_id, f"genesis of {genesis.chain_id}, configured for {self.chain_id}"
+        if genesis.chain_id != self.chain_id or json.loads(genesis.app_state or b"null") != self._app_state:
+            raise ConfigError(
+                f"CometBFT's data is of another chain ({genesis.chain_id!r}, begun from another genesis document) than "
+                f"{self.chain_id!r}; move CometBFT's data directory away"
+            )
         changes = tuple(genesis_state(genesis).changes())
         root, writes = Tree({}).update(changes)
         rows = {key: value for key, value in changes if value is not None}
@@ -195,6 +204,7 @@ class Application:
         after, result = apply_block(State(latest), Block(block, tuple(txs)), self._open)
         rows = tuple((key, value) for key, value in after.changes() if latest.get(key) != value)
         root, nodes = Tree(self._latest_nodes()).update(rows)
+        self._codes = [tx_result.code for tx_result in result.tx_results]
         self._staged = Staged(block.height, app_hash(root), rows, tuple(sorted(nodes.items())))
         return result, self._staged.app_hash
 
@@ -204,6 +214,10 @@ class Application:
         genesis = self._genesis[1] if self._genesis is not None else None
         self._store.save(self._staged, genesis)
         self._staged = self._genesis = None
+
+    def committed_codes(self) -> list[int]:
+        """The codes of the latest block's transactions, for the metrics."""
+        return self._codes
 
     def running_epoch(self) -> int | None:
         """The running epoch's number, for the metrics; None before the first Commit."""

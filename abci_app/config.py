@@ -9,9 +9,9 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from network.config import Address, NodeConfig, Table, known_tables, node_config
-from network.crypto import SigningKey
 from network.ids import node_id
 
 COMET_VERSION = "0.38.25"
@@ -210,12 +210,24 @@ def render_genesis(
     return json.dumps(document, indent=2) + "\n"
 
 
-def render_node_key(key: SigningKey) -> str:
+class KeyPair(Protocol):
+    """An Ed25519 key pair, as `network.crypto.SigningKey` is one. The supervisor reads this module and needs no crypto."""
+
+    @property
+    def seed(self) -> bytes:
+        """The 32 secret bytes."""
+
+    @property
+    def public(self) -> bytes:
+        """The public key."""
+
+
+def render_node_key(key: KeyPair) -> str:
     """CometBFT's node_key.json: the identity of its p2p connections."""
     return json.dumps({"priv_key": _typed("PrivKeyEd25519", key.seed + key.public)}) + "\n"
 
 
-def render_validator_key(key: SigningKey) -> str:
+def render_validator_key(key: KeyPair) -> str:
     """CometBFT's priv_validator_key.json: the consensus key. Keep it off every other machine."""
     document = {
         "address": consensus_address(key.public),

@@ -20,23 +20,24 @@ from network.errors import ConfigError, RemoteProtocolError
 MAX_CONNECTIONS = 16
 # The bytes of answers that wait for a slow reader before we stop reading its requests.
 WRITE_LIMIT = 4 * 1024 * 1024
-FATAL_EXIT = 70
+FAULT_EXIT = 70  # restarting may help
+CONFIG_EXIT = 3  # restarting cannot help
 
 logger = logging.getLogger(__name__)
 
-Observer = Callable[[str, float], None]
+Observer = Callable[[str, float, bool], None]
 
 
-def die(reason: str) -> None:
-    """End the process now: no handlers, no flushing of a state that nobody may trust."""
-    logger.critical("%s; the process ends, the supervisor restarts it and CometBFT replays", reason, exc_info=True)
+def die(reason: str, code: int = FAULT_EXIT) -> None:
+    """End the process now: no clean-up by a state that nobody may trust."""
+    logger.critical("%s; the process ends", reason, exc_info=code == FAULT_EXIT)
     for handler in logging.getLogger().handlers:
         handler.flush()
-    os._exit(FATAL_EXIT)
+    os._exit(code)
 
 
 class AbciServer:
-    """Serves one application on a unix socket. `observe` is told each method and the seconds it took."""
+    """Serves one application on a unix socket. `observe` is told each method, the seconds it took, and whether it failed."""
 
     def __init__(self, app: Application, path: Path, observe: Observer) -> None:
         self._app = app
@@ -75,11 +76,13 @@ class AbciServer:
         """The framed answer to one message. Raises RemoteProtocolError for one that is not ABCI."""
         method, request = dispatch.decode_request(raw)
         began = perf_counter()
+        failed = False
         try:
             response = dispatch.answer(self._app, method, request)
         except Exception as error:  # noqa: BLE001 - the edge of the process: what may go on after a bug is decided here
             response = self._failure(method, error)
-        self._observe(method, perf_counter() - began)
+            failed = True
+        self._observe(method, perf_counter() - began, failed)
         return frame(response)
 
     def admit(self, connection: "_Connection") -> bool:
@@ -95,9 +98,10 @@ class AbciServer:
 
     def _failure(self, method: str, error: Exception) -> bytes:
         if method in dispatch.CONSENSUS_METHODS:
+            if isinstance(error, ConfigError):
+                die(str(error), CONFIG_EXIT)
             die(f"{method} failed: {error!r}")
         logger.error("%s failed", method, exc_info=True)
-        self._observe(f"{method}_failed", 0.0)
         reason = "this node failed to answer; its log says why"
         if method == "check_tx":
             return dispatch.check_failure(INTERNAL, reason, CODESPACE)

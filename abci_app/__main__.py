@@ -1,0 +1,31 @@
+"""`python -m abci_app --config config.toml`: a validator — application, CometBFT and verifier under one supervisor.
+
+Exit codes: 0 stopped by SIGTERM or Ctrl-C, 3 cannot start (the message says why and what to do).
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from abci_app.aio.settings import load_config
+from abci_app.aio.supervisor import HopelessStart, Supervisor
+from network.aio import logs
+from network.errors import ConfigError
+
+
+def main() -> int:
+    """Run until told to stop."""
+    parser = argparse.ArgumentParser(prog="python -m abci_app", description="A validator of a PlanetServe network.")
+    parser.add_argument("--config", type=Path, required=True, help="the validator's config.toml")
+    path: Path = parser.parse_args().config
+    try:
+        config = load_config(path)
+        logs.configure(config.node.name, config.node.log_level)
+        return Supervisor(config, path.resolve()).run()
+    except (ConfigError, HopelessStart) as error:
+        print(f"abci_app: {error}", file=sys.stderr)
+        return 3
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,43 @@
+"""Runs one validator's application: opens the store, serves CometBFT and the operator, until told to stop."""
+
+import asyncio
+import json
+import logging
+import signal
+from hashlib import sha256
+from time import monotonic
+
+from abci_app.aio.metrics import Observed
+from abci_app.aio.server import AbciServer
+from abci_app.aio.settings import read_genesis
+from abci_app.aio.storage import LevelStore
+from abci_app.application import Application
+from abci_app.config import ValidatorConfig
+from network.aio.ops import OpsServer
+
+logger = logging.getLogger(__name__)
+
+
+async def run(config: ValidatorConfig) -> None:
+    """Serve until SIGTERM. Raises ConfigError or StoreError when it cannot begin."""
+    genesis_raw = read_genesis(config)
+    app_state = json.dumps(json.loads(genesis_raw).get("app_state")).encode()
+    store = LevelStore(config.data, chain_id=config.node.chain_id, genesis_hash=sha256(genesis_raw).digest())
+    app = Application(store, config.node.chain_id, app_state)
+    observed = Observed(app, config.node.name, monotonic)
+    ops = OpsServer(config.node.metrics, observed.status, observed.registry)
+    server = AbciServer(app, config.socket, observed.observe)
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    # Ctrl-C reaches the supervisor, which stops CometBFT first: it hangs when its application goes before it.
+    loop.add_signal_handler(signal.SIGTERM, stop.set)
+    loop.add_signal_handler(signal.SIGINT, lambda: None)
+    try:
+        await ops.start()
+        await server.start()
+        logger.info("application at height %d listens", store.height)
+        await stop.wait()
+    finally:
+        await server.close()
+        await ops.close()
+        store.close()

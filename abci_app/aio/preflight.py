@@ -1,0 +1,67 @@
+"""What must hold before a validator's processes are started; each complaint says what to do."""
+
+import errno
+import os
+import socket
+import subprocess
+from pathlib import Path
+
+from abci_app.aio.settings import read_genesis
+from abci_app.config import COMET_VERSION, ValidatorConfig
+from network.config import Address
+from network.errors import ConfigError
+
+_LINE = COMET_VERSION.rpartition(".")[0] + "."
+
+
+def preflight(config: ValidatorConfig) -> None:
+    """Raises ConfigError for the first thing that would keep the validator from running."""
+    genesis = read_genesis(config)
+    _check_binary(config.comet.binary)
+    _check_comet_home(config.comet.home, genesis)
+    ports = (("node.metrics", config.node.metrics), ("comet.rpc", config.comet.rpc), ("comet.p2p", config.comet.p2p))
+    for key, address in ports:
+        _check_port(key, address)
+
+
+def _check_binary(binary: Path) -> None:
+    try:
+        done = subprocess.run([str(binary), "version"], capture_output=True, text=True, timeout=20, check=True)
+    except FileNotFoundError as error:
+        raise ConfigError(f"comet.binary: {binary} does not exist; `make setup` installs it") from error
+    except (OSError, subprocess.SubprocessError) as error:
+        raise ConfigError(
+            f"comet.binary: {binary} does not run ({error}); `make setup` installs CometBFT {COMET_VERSION}"
+        ) from error
+    version = done.stdout.strip()
+    if not version.startswith(_LINE):
+        raise ConfigError(
+            f"comet.binary: {binary} is CometBFT {version}; {_LINE}x is needed, `make setup` installs {COMET_VERSION}"
+        )
+
+
+def _check_comet_home(home: Path, genesis: bytes) -> None:
+    for name in ("config/config.toml", "config/genesis.json", "config/node_key.json", "config/priv_validator_key.json"):
+        if not (home / name).is_file():
+            raise ConfigError(f"comet.home: {home / name} is missing; create the validator's folder again")
+    if not (home / "data" / "priv_validator_state.json").is_file():
+        raise ConfigError(
+            f"comet.home: {home / 'data' / 'priv_validator_state.json'} is missing; it guards against signing twice. Restore "
+            "it, or create the validator with a new consensus key"
+        )
+    if (home / "config" / "genesis.json").read_bytes() != genesis:
+        raise ConfigError(
+            f"comet.home: {home / 'config' / 'genesis.json'} is not the document of node.genesis: a foreign chain's home"
+        )
+
+
+def _check_port(key: str, address: Address) -> None:
+    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((address.host, address.port))
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                raise ConfigError(f"{key}: {address} is in use; stop what uses it, or choose another port") from error
+            raise ConfigError(f"{key}: cannot listen on {address} ({os.strerror(error.errno or 0)})") from error

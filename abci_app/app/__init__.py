@@ -1,0 +1,1 @@
+"""The application process of a validator: `python -m abci_app.app --config config.toml`."""

@@ -1,0 +1,256 @@
+"""A chain for tests: homes of real validators in a temporary folder, their processes, and a small RPC client.
+
+The CometBFT binary is found as the product finds it; without one, the tests that need it are skipped with the reason.
+"""
+
+import base64
+import contextlib
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from abci_app.config import (
+    COMET_VERSION,
+    CometSettings,
+    GenesisGroup,
+    GenesisValidator,
+    comet_node_id,
+    render_comet_config,
+    render_genesis,
+    render_node_key,
+    render_validator_key,
+    render_validator_state,
+)
+from network.config import Address
+from network.crypto import SigningKey, sha256
+
+CHAIN_ID = "ledger-test"
+GROUP = GenesisGroup("tiny", sha256(b"tiny"), "llamacpp-mt19937-v1")
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+def seed(*words: str) -> SigningKey:
+    return SigningKey(sha256("/".join(words).encode()))
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports of 20000 and up that nobody listens on: below the ephemeral range."""
+    found: list[int] = []
+    at = 20000 + os.getpid() % 400
+    while len(found) < count:
+        at += 1
+        with socket.socket() as probe:
+            with contextlib.suppress(OSError):
+                probe.bind(("127.0.0.1", at))
+                found.append(at)
+    return found
+
+
+@dataclass
+class Validator:
+    """One validator's folder, and its supervisor while it runs."""
+
+    name: str
+    home: Path
+    rpc_port: int
+    metrics_port: int
+    key: SigningKey
+    verifier_key: SigningKey
+    process: subprocess.Popen[bytes] | None = None
+    rpc: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.rpc = f"http://127.0.0.1:{self.rpc_port}"
+
+    def start(self) -> None:
+        assert self.process is None
+        log = (self.home / "log").open("ab")
+        command = [sys.executable, "-m", "abci_app", "--config", str(self.home / "config.toml")]
+        self.process = subprocess.Popen(command, cwd=REPOSITORY, stdout=log, stderr=log, start_new_session=True)
+        log.close()
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        assert self.process is not None
+        self.process.send_signal(number)
+        code = self.process.wait()
+        self.process = None
+        return code
+
+    def log(self) -> str:
+        return (self.home / "log").read_text(errors="replace")
+
+    def children(self) -> dict[str, int]:
+        """The pids below the supervisor by what they are."""
+        assert self.process is not None
+        found: dict[str, int] = {}
+        for pid in Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split():
+            words = Path(f"/proc/{pid}/cmdline").read_bytes()
+            found["app" if b"abci_app.app" in words else "verifier" if b"verifier" in words else "comet"] = int(pid)
+        return found
+
+    def call(self, method: str, **params: Any) -> Any:
+        """One JSON-RPC call of CometBFT."""
+        body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}).encode()
+        request = urllib.request.Request(self.rpc, body, {"Content-Type": "application/json"})
+        with urllib.request.urlopen(request, timeout=10) as response:
+            answer = json.load(response)
+        if "error" in answer:
+            raise RuntimeError(str(answer["error"]))
+        return answer["result"]
+
+    def height(self) -> int:
+        try:
+            return int(self.call("status")["sync_info"]["latest_block_height"])
+        except (OSError, urllib.error.URLError, RuntimeError, ValueError):
+            return 0
+
+    def wait_height(self, height: int) -> None:
+        wait_until(lambda: self.height() >= height, lambda: f"{self.name} at {self.height()}\n{self.log()[-3000:]}")
+
+    def status(self) -> Any:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.metrics_port}/status", timeout=5) as response:
+            return json.load(response)
+
+    def send(self, raw: bytes) -> Any:
+        """broadcast_tx_sync: what CheckTx says."""
+        return self.call("broadcast_tx_sync", tx=base64.b64encode(raw).decode())
+
+    def result(self, raw: bytes) -> Any:
+        """The tx_result of a transaction, once a block has it."""
+        name = base64.b64encode(sha256(raw)).decode()
+        found: list[Any] = []
+
+        def seen() -> bool:
+            with contextlib.suppress(RuntimeError):
+                found.append(self.call("tx", hash=name)["tx_result"])
+            return bool(found)
+
+        wait_until(seen, lambda: self.log()[-3000:])
+        return found[-1]
+
+    def query(self, key: bytes, *, height: int = 0, prove: bool = False) -> Any:
+        answer = self.call("abci_query", path="/store/main/key", data=key.hex(), height=str(height), prove=prove)
+        return answer["response"]
+
+    def app_hash(self, height: int) -> str:
+        return str(self.call("header", height=str(height))["header"]["app_hash"])
+
+
+def wait_until(holds: Callable[[], bool], explain: Callable[[], str], limit: float = 120.0) -> None:
+    """Poll until it holds. The limit only ends a test that would hang."""
+    deadline = time.monotonic() + limit
+    while not holds():
+        assert time.monotonic() < deadline, explain()
+        time.sleep(0.1)
+
+
+@dataclass
+class Chain:
+    """Validators of one chain."""
+
+    validators: list[Validator]
+    genesis: Path
+
+    def start(self) -> None:
+        for validator in self.validators:
+            validator.start()
+
+    def wait_height(self, height: int) -> None:
+        for validator in self.validators:
+            validator.wait_height(height)
+
+
+def build_chain(folder: Path, binary: Path, count: int, params: dict[str, object], interval_ms: int) -> Chain:
+    ports = free_ports(3 * count)
+    keys = [(seed("consensus", str(i)), seed("verifier", str(i)), seed("node", str(i))) for i in range(count)]
+    members = [GenesisValidator(f"validator-{i}", keys[i][0].public, keys[i][1].public) for i in range(count)]
+    genesis_time = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    genesis = folder / "genesis.json"
+    genesis.write_text(render_genesis(CHAIN_ID, genesis_time, members, [GROUP], params))
+    addresses = [Address("127.0.0.1", port) for port in ports]
+    peers = [f"{comet_node_id(keys[i][2].public)}@{addresses[3 * i + 1]}" for i in range(count)]
+    validators: list[Validator] = []
+    for i in range(count):
+        home = folder / f"v{i}"
+        comet = home / "comet"
+        (comet / "config").mkdir(parents=True)
+        (comet / "data").mkdir()
+        rpc, p2p, metrics = addresses[3 * i : 3 * i + 3]
+        others = tuple(peer for at, peer in enumerate(peers) if at != i)
+        settings = CometSettings(f"validator-{i}", home / "app.sock", rpc, p2p, others, interval_ms)
+        (comet / "config" / "config.toml").write_text(render_comet_config(settings))
+        shutil.copy(genesis, comet / "config" / "genesis.json")
+        (comet / "config" / "node_key.json").write_text(render_node_key(keys[i][2]))
+        (comet / "config" / "priv_validator_key.json").write_text(render_validator_key(keys[i][0]))
+        (comet / "data" / "priv_validator_state.json").write_text(render_validator_state())
+        (home / "config.toml").write_text(
+            f"""[node]
+name = "validator-{i}"
+chain_id = "{CHAIN_ID}"
+listen = "{rpc}"
+metrics = "{metrics}"
+rpc = ["http://{rpc}"]
+genesis = "../genesis.json"
+keys = "keys.json"
+
+[comet]
+binary = "{binary}"
+home = "comet"
+rpc = "{rpc}"
+p2p = "{p2p}"
+
+[app]
+socket = "app.sock"
+data = "app.db"
+"""
+        )
+        validators.append(Validator(f"validator-{i}", home, rpc.port, metrics.port, keys[i][0], keys[i][1]))
+    return Chain(validators, genesis)
+
+
+@pytest.fixture(scope="session")
+def comet_binary() -> Path:
+    """CometBFT of the pinned line, or a skip that says how to get it."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    on_path = shutil.which("cometbft")
+    candidates = [
+        os.environ.get("PLANETSERVE_COMETBFT"),
+        cache / "planetserve" / "bin" / f"cometbft-v{COMET_VERSION}",
+        on_path,
+    ]
+    for candidate in candidates:
+        if candidate and Path(candidate).is_file():
+            return Path(candidate).resolve()
+    pytest.skip(f"no CometBFT v{COMET_VERSION}: run `make setup`, or set PLANETSERVE_COMETBFT")
+
+
+@pytest.fixture
+def make_chain(comet_binary: Path, tmp_path: Path) -> Iterator[Callable[..., Chain]]:
+    """Builds chains of real validators, and ends their processes after the test."""
+    built: list[Chain] = []
+
+    def make(count: int = 1, *, params: dict[str, object] | None = None, interval_ms: int = 100) -> Chain:
+        folder = tmp_path / f"c{len(built)}"
+        folder.mkdir()
+        built.append(build_chain(folder, comet_binary, count, params or {}, interval_ms))
+        return built[-1]
+
+    yield make
+    for chain in built:
+        for validator in chain.validators:
+            if validator.process is not None:
+                validator.process.kill()
+                validator.process.wait()
