@@ -20,14 +20,16 @@ from network.events import Event, PathData, PathLost
 from network.freshness import Rng
 from network.geometry import GEOMETRY
 from network.inference import ReplyFrame
-from network.paths import RelayHistory, choose_paths
+from network.paths import PathSet, RelayHistory, choose_paths
 from network.session import NoCircuits, ReplyTimeout, Session
 
 log = logging.getLogger(__name__)
 
 TAKE_SECONDS = 10.0
 ATTEMPTS = 3
-RETRY_SECONDS = (0.1, 0.5, 2.0, 5.0, 10.0)
+REBUILD_SECONDS = 0.1
+RETRY_SECONDS = (0.1, 0.5, 2.0, 5.0)
+TOO_FEW_SECONDS = 1.0  # how often a directory with too few relays is looked at again
 UNUSED_LIFE_SECONDS = (480.0, 720.0)  # unused path sets live for a uniform time within these bounds
 
 
@@ -183,17 +185,20 @@ class UserNode:
 
     async def _take(self) -> ReadyPathSet:
         """A ready path set, which nobody else gets. Raises NoCircuits when there is none for a while."""
-        self._waiting += 1
-        self._wake.set()
-        try:
-            async with asyncio.timeout(TAKE_SECONDS), self._changed:
-                await self._changed.wait_for(self._has_usable)
-                return self._ready.pop(0)
-        except TimeoutError:
-            raise NoCircuits(f"no circuits within {TAKE_SECONDS:.0f} s: {self._reason}") from None
-        finally:
-            self._waiting -= 1
+        if not self._has_usable():
+            self._waiting += 1
             self._wake.set()
+            try:
+                async with asyncio.timeout(TAKE_SECONDS), self._changed:
+                    await self._changed.wait_for(self._has_usable)
+            except TimeoutError:
+                raise NoCircuits(f"no circuits within {TAKE_SECONDS:.0f} s: {self._reason}") from None
+            finally:
+                self._waiting -= 1
+        taken = self._ready.pop(0)
+        # The prompt goes first; its successor's circuits are built while the model node thinks.
+        asyncio.get_running_loop().call_later(REBUILD_SECONDS, self._wake.set)
+        return taken
 
     def _has_usable(self) -> bool:
         self._discard_stale()
@@ -207,7 +212,13 @@ class UserNode:
             if len(self._ready) >= self._wanted + self._waiting:
                 await self._sleep(min(each.expires for each in self._ready) - self._clock())
                 continue
-            if await self._build(accept=GEOMETRY.n if failures < ATTEMPTS else GEOMETRY.k):
+            try:
+                chosen = choose_paths(self._directory(), self._history, self._clock(), self._rng)
+            except NoCircuits as error:
+                self._reason = str(error)
+                await asyncio.sleep(TOO_FEW_SECONDS)
+                continue
+            if await self._build(chosen, accept=GEOMETRY.n if failures < ATTEMPTS else GEOMETRY.k):
                 failures = 0
                 continue
             failures += 1
@@ -230,15 +241,9 @@ class UserNode:
                 self._ready.remove(path_set)
                 path_set.close()
 
-    async def _build(self, accept: int) -> bool:
+    async def _build(self, chosen: PathSet, accept: int) -> bool:
         """Build one path set, of at least `accept` circuits. True when it is ready."""
-        directory = self._directory()
-        self._history.forget_absent(directory)
-        try:
-            chosen = choose_paths(directory, self._history, self._clock(), self._rng)
-        except NoCircuits as error:
-            self._reason = str(error)
-            return False
+        self._history.forget_absent(self._directory())
         built = await asyncio.gather(*(self._pool.build(path, self._on_lost) for path in chosen.paths))
         for circuit, path in zip(built, chosen.paths, strict=True):
             if circuit is None:

@@ -1,0 +1,127 @@
+"""Starts one relay: `python -m relay --config config.toml`. Exit codes: 0 ok, 1 failed, 2 usage, 3 settings, 5 keys."""
+
+import argparse
+import asyncio
+import gc
+import logging
+import os
+import signal
+import sys
+import tomllib
+from pathlib import Path
+
+from aiohttp import web
+from prometheus_client import CollectorRegistry
+
+from network.aio.chain_client import ChainClient
+from network.aio.keys import KeyFileError, NodeKeys, load_or_create
+from network.aio.logs import configure
+from network.aio.ops import OpsServer
+from network.aio.registration import keep_registered
+from network.chain_tx import RegisterNode
+from network.errors import ConfigError
+from network.ids import Role
+from network.light_json import genesis_trust
+from relay.aio.metrics import RelayMetrics
+from relay.aio.server import RelayServer
+from relay.config import RelayConfig, from_mapping
+from relay.core import RelayCore
+
+log = logging.getLogger(__name__)
+
+
+def main() -> int:
+    """Run until SIGTERM or SIGINT."""
+    parser = argparse.ArgumentParser(prog="python -m relay", description="Carry cells for others.")
+    parser.add_argument("--config", type=Path, required=True, help="path of config.toml")
+    path: Path = parser.parse_args().config
+    try:
+        config = from_mapping(tomllib.loads(path.read_text()), path.resolve().parent)
+        configure(config.node.name, config.node.log_level)
+        asyncio.run(_Relay(config, load_or_create(config.node.keys)).run())
+    except KeyFileError as error:
+        print(f"relay: {error}", file=sys.stderr)
+        return 5
+    except (ConfigError, OSError, tomllib.TOMLDecodeError) as error:
+        print(f"relay: {error}", file=sys.stderr)
+        return 3
+    return 0
+
+
+class _Relay:
+    """The objects of one relay process, wired."""
+
+    def __init__(self, config: RelayConfig, keys: NodeKeys) -> None:
+        self._node = config.node
+        self._keys = keys
+        self._chain = ChainClient(config.node.rpc, genesis_trust(config.node.genesis.read_bytes()))
+        if self._chain.chain_id != config.node.chain_id:
+            raise ConfigError(f"node.chain_id is {config.node.chain_id!r}, but the genesis is of {self._chain.chain_id!r}")
+        self._core = RelayCore(keys.onion_private, keys.onion_public, lambda: self._chain.directory_now, os.urandom)
+        self._server = RelayServer(self._core)
+
+    async def run(self) -> None:
+        """Serve, follow the chain, stay registered; return when told to stop."""
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop.set)
+        registry = CollectorRegistry()
+        registry.register(RelayMetrics(self._core.counts, lambda: len(self._core.circuits), lambda: self._server.links))
+        ops = OpsServer(self._node.metrics, self._status, registry)
+        await ops.start()
+        await self._chain.start()
+        runner = await self._listen()
+        gc.collect()
+        gc.freeze()  # what start-up left is here to stay; later collections need not walk it
+        register = RegisterNode(Role.RELAY, self._node.name, self._keys.onion_public, str(self._node.listen), self._node.family)
+        tasks = {
+            asyncio.create_task(self._chain.follow()),
+            asyncio.create_task(keep_registered(self._chain, self._keys, register)),
+            asyncio.create_task(stop.wait()),
+        }
+        log.info("carrying cells", extra={"fields": {"address": self._node.listen, "node": self._keys.node_id.hex()}})
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await self._server.close()
+            await runner.cleanup()
+            await ops.close()
+            await self._chain.close()
+
+    async def _listen(self) -> web.AppRunner:
+        app = web.Application()
+        app.add_routes(self._server.routes())
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
+        await runner.setup()
+        try:
+            await web.TCPSite(runner, self._node.listen.host, self._node.listen.port).start()
+        except OSError as error:
+            raise ConfigError(
+                f"node.listen: cannot listen on {self._node.listen} ({error.strerror}); stop what uses the port, or choose another"
+            ) from error
+        return runner
+
+    def _status(self) -> dict[str, object]:
+        listed = self._chain.directory_now.get(self._keys.node_id) is not None
+        return {
+            "name": self._node.name,
+            "role": "relay",
+            "ready": listed,
+            "reason": "" if listed else "not in the directory yet",
+            "node_id": self._keys.node_id.hex(),
+            "address": str(self._node.listen),
+            "directory_height": self._chain.directory_now.height,
+            "circuits": len(self._core.circuits),
+            "links": self._server.links,
+            "counts": dict(self._core.counts),
+        }
+
+
+if __name__ == "__main__":
+    sys.exit(main())
