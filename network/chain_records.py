@@ -7,8 +7,8 @@ clients, relays, model nodes and verifiers read them. Amounts are integers in un
 from dataclasses import dataclass
 from typing import Any
 
-from network.chain_tx import Challenge, Score, Transcript
-from network.codec import Message, blob, flag, nested, repeated, text, uint, uints
+from network.chain_tx import MAX_SLOTS, Challenge, Score, Transcript
+from network.codec import Message, blob, blobs, flag, nested, repeated, text, uint, uints
 from network.ids import NODE_ID_LENGTH
 
 UNIT = 1_000_000_000
@@ -164,6 +164,13 @@ class TranscriptRecord(Message):
     votes: int = uint(5)
 
 
+@dataclass(frozen=True, slots=True)
+class OpenedChallenges(Message):
+    """The names of the challenges that one verifier has opened, so that the others find its transcripts by proven reads."""
+
+    names: tuple[bytes, ...] = blobs(1, count=MAX_SLOTS, size=32)
+
+
 def account_key(signer: bytes) -> bytes:
     """0x01 | Ed25519 public key 32 -> Account"""
     return b"\x01" + signer
@@ -212,6 +219,11 @@ def validator_key(address: bytes) -> bytes:
 def group_key(name: str) -> bytes:
     """0x0e | model group name, UTF-8 -> ModelGroup"""
     return b"\x0e" + name.encode()
+
+
+def opened_key(epoch: int, validator: bytes) -> bytes:
+    """0x10 | epoch u64-be | validator id 20 -> OpenedChallenges"""
+    return b"\x10" + epoch.to_bytes(8, "big") + validator
 
 
 PARAMS_KEY = b"\x03params"  # -> Params

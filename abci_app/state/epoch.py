@@ -23,6 +23,7 @@ from network.chain_records import (
     commitment_key,
     epoch_key,
     node_key,
+    opened_key,
     score_commitment_key,
     sheet_key,
     transcript_key,
@@ -39,6 +40,7 @@ CLEAN, ABNORMAL, CHEATED, UNSCORED = "clean", "abnormal", "cheated", "unscored"
 _EPOCH_ROWS: tuple[Callable[[int, bytes], bytes], ...] = (
     vrf_key,
     commitment_key,
+    opened_key,
     transcript_key,
     score_commitment_key,
     sheet_key,

@@ -15,10 +15,18 @@ from abci_app.state.context import BlockContext, Event
 from abci_app.state.errors import BAD_FIELD, BAD_OPENING, BAD_PROOF, DUPLICATE, NO_COMMITMENT, NOT_ASSIGNED, TxError
 from abci_app.state.state import State
 from network import vrf
-from network.chain_records import NodeRecord, TranscriptRecord, commitment_key, node_key, transcript_key
+from network.chain_records import (
+    EpochRecord,
+    NodeRecord,
+    OpenedChallenges,
+    TranscriptRecord,
+    commitment_key,
+    node_key,
+    opened_key,
+    transcript_key,
+)
 from network.chain_tx import Challenge, CommitChallenges, OpenChallenges, challenge_hash
-from network.codec import Message, decode
-from network.ids import NodeId
+from network.codec import Message
 
 
 def check_stateless(body: Message) -> None:
@@ -48,23 +56,17 @@ def check_and_execute(body: Message, signer: bytes, state: State, block: BlockCo
     output = vrf.verify(signer, assignment_input(epoch.beacon), body.proof)
     if output is None:
         raise TxError(BAD_PROOF, validator.hex())
-    opened = _opened_pairs(state, epoch.number, validator)
+    opened = state.load(OpenedChallenges, opened_key(epoch.number, validator)) or OpenedChallenges()
+    pairs = _pairs(state, epoch.number, opened)
     for challenge in body.challenges:
-        name = challenge_hash(challenge)
-        if name not in committed.commitments:
-            raise TxError(BAD_OPENING, name.hex())
-        pair = (challenge.node_id, challenge.slot)
-        if pair in opened:
+        _require_own(challenge, committed, output, epoch, state)
+        if (challenge.node_id, challenge.slot) in pairs:
             raise TxError(DUPLICATE, f"{challenge.node_id.hex()} slot {challenge.slot}")
-        node = state.load(NodeRecord, node_key(challenge.node_id))
-        if node is None or not may_be_challenged(node, epoch):
-            raise TxError(NOT_ASSIGNED, f"{challenge.node_id.hex()} is not a model node registered before this epoch")
-        if not owns(output, challenge.node_id, challenge.slot, params):
-            raise TxError(NOT_ASSIGNED, f"{challenge.node_id.hex()} slot {challenge.slot}")
-        if challenge.nonce != challenge_nonce(output, challenge.node_id, challenge.slot):
-            raise TxError(BAD_OPENING, "the nonce is not the one that the VRF output gives")
-        opened[pair] = challenge
+        pairs.append((challenge.node_id, challenge.slot))
+        name = challenge_hash(challenge)
+        opened = OpenedChallenges((*opened.names, name))
         state.save(transcript_key(epoch.number, name), TranscriptRecord(validator, challenge))
+    state.save(opened_key(epoch.number, validator), opened)
     return [
         Event(
             "challenges_opened",
@@ -73,11 +75,25 @@ def check_and_execute(body: Message, signer: bytes, state: State, block: BlockCo
     ]
 
 
-def _opened_pairs(state: State, epoch: int, author: NodeId) -> dict[tuple[bytes, int], Challenge]:
-    """What this author opened earlier in the epoch; at most slots x members rows are read."""
-    found: dict[tuple[bytes, int], Challenge] = {}
-    for _, value in state.scan(transcript_key(epoch, b"")):
-        record = decode(TranscriptRecord, value)
-        if record.author == author:
-            found[(record.challenge.node_id, record.challenge.slot)] = record.challenge
+def _require_own(challenge: Challenge, committed: CommitChallenges, output: bytes, epoch: EpochRecord, state: State) -> None:
+    """It was committed, its node may be challenged, and the output selects the pair and gives the nonce."""
+    name = challenge_hash(challenge)
+    if name not in committed.commitments:
+        raise TxError(BAD_OPENING, name.hex())
+    node = state.load(NodeRecord, node_key(challenge.node_id))
+    if node is None or not may_be_challenged(node, epoch):
+        raise TxError(NOT_ASSIGNED, f"{challenge.node_id.hex()} is not a model node registered before this epoch")
+    if not owns(output, challenge.node_id, challenge.slot, parameters(state)):
+        raise TxError(NOT_ASSIGNED, f"{challenge.node_id.hex()} slot {challenge.slot}")
+    if challenge.nonce != challenge_nonce(output, challenge.node_id, challenge.slot):
+        raise TxError(BAD_OPENING, "the nonce is not the one that the VRF output gives")
+
+
+def _pairs(state: State, epoch: int, opened: OpenedChallenges) -> list[tuple[bytes, int]]:
+    """The pairs behind what this author opened earlier in the epoch; at most one row per slot is read."""
+    found: list[tuple[bytes, int]] = []
+    for name in opened.names:
+        record = state.load(TranscriptRecord, transcript_key(epoch, name))
+        assert record is not None
+        found.append((record.challenge.node_id, record.challenge.slot))
     return found
