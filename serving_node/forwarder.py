@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from network.chain_records import DirectoryEntry
 from network.crypto import SigningKey
 from network.directory import Directory
+from network.errors import ConfigError
 from network.fingerprint import ChunkPlan, generation, pack_tokens
 from network.hrdelta import ChangeKind, LoadReport
 from network.hrindex import Held, HRIndex
@@ -47,7 +48,7 @@ class Forwarder:
         plan: ChunkPlan | None = None,
     ) -> None:
         if policy not in POLICIES:
-            raise ValueError(f"unknown routing policy {policy!r}; choose one of {', '.join(POLICIES)}")
+            raise ConfigError(f"routing.policy {policy!r} is unknown; choose one of {', '.join(POLICIES)}")
         self.own = own
         self.group = group
         self.policy = policy

@@ -273,7 +273,7 @@ def test_bad_posts_are_refused_and_change_nothing(reason: str, build: Callable[[
 
 
 def test_an_update_that_unfolds_into_too_much_is_refused() -> None:
-    many = (Change(1, 0, bytes(4000)),) + tuple(Change(1, 3999, b"\x01") for _ in range(1000))
+    many = (Change(1, 0, bytes(4000)), *[Change(1, 3999, b"\x01")] * 1000)
     two = make(1)
     raw = _post(make(0), two.own, _delta(sections=(Section(0, bytes(8), many),)))
     assert len(raw) < MAX_DELTA
