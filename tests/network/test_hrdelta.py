@@ -46,8 +46,7 @@ steps = st.lists(st.tuples(st.sampled_from(ChangeKind), st.binary(min_size=1, ma
 def test_vector() -> None:
     """Freezes a delta's bytes and its signature: any change here needs a new domain."""
     signed = sign(SignedKind.DELTA, UPDATE, KEY, "chain")
-    assert (
-        encode(UPDATE).hex() == (
+    assert encode(UPDATE).hex() == (
         "0a016d121434750f98bd59fcfc946da45aaabe933be154a4b51880d095ffbc3120032a1e0807120800010203040506"
         "071a0708011a030102031a07080210021a010932140801180220ac0228f0930930a0f73638a0dd8c03"
     )
