@@ -91,39 +91,41 @@ def _clipped(value: float, dead: float, full: float) -> float:
 
 
 def _distance(row: Matrix, token: int, number: float, sampling: Sampling) -> float:
-    """How far the drawn number lies outside the emitted token's interval of the sampler's cumulative distribution."""
-    temperature = np.float32(sampling.temperature_milli / 1000)
+    """How far the drawn number lies outside the emitted token's interval of the sampler's cumulative distribution.
+
+    The engine divides by the temperature, then keeps the top_k, then the top_p most likely, then draws. Without the two
+    filters it cumulates in token order, with them from the most likely token down.
+    """
+    weights = np.exp((row - row.max()) / np.float32(sampling.temperature_milli / 1000))
     if not sampling.top_k and sampling.top_p_milli in (0, 1000):
-        weights = np.exp((row - row.max()) / temperature)
         total = float(weights.sum(dtype=np.float64))
         low = float(weights[:token].sum(dtype=np.float64))
         return _outside(number, low / total, (low + float(weights[token])) / total)
-    return min(_sorted_distance(row, token, number, kept, temperature) for kept in _kept(row, sampling))
+    return min(_sorted_distance(row, weights, token, number, kept) for kept in _kept(weights, sampling))
 
 
-def _kept(row: Matrix, sampling: Sampling) -> list[NDArray[np.intp]]:
+def _kept(weights: Matrix, sampling: Sampling) -> list[NDArray[np.intp]]:
     """The tokens that top_k, then top_p leave, most likely first: one list, or several where rounding may decide."""
-    order = np.argsort(-row, kind="stable")
+    order = np.argsort(-weights, kind="stable")
     if sampling.top_k:
         order = order[: sampling.top_k]
     if sampling.top_p_milli in (0, 1000):
         return [order]
-    weights = np.exp((row[order] - row[order[0]]).astype(np.float64))
-    cumulated = np.cumsum(weights) / weights.sum()
+    cumulated = np.cumsum(weights[order], dtype=np.float64)
     nucleus = sampling.top_p_milli / 1000
-    sizes = [int(np.searchsorted(cumulated, nucleus + slack)) + 1 for slack in (-NUCLEUS_SLACK, 0.0, NUCLEUS_SLACK)]
+    places = [nucleus - NUCLEUS_SLACK, nucleus, nucleus + NUCLEUS_SLACK]
+    sizes = [int(np.searchsorted(cumulated / cumulated[-1], place)) + 1 for place in places]
     return [order[:size] for size in sorted(dict.fromkeys(min(size, len(order)) for size in sizes))]
 
 
-def _sorted_distance(row: Matrix, token: int, number: float, kept: NDArray[np.intp], temperature: np.float32) -> float:
+def _sorted_distance(row: Matrix, weights: Matrix, token: int, number: float, kept: NDArray[np.intp]) -> float:
     """The distance in a distribution cumulated from the most likely token down; near-ties may stand in either order."""
     if token not in kept:
         return 1.0
-    logits = row[kept]
-    weights = np.exp(((logits - logits[0]) / temperature).astype(np.float64))
-    total = float(weights.sum())
-    low = float(weights[logits > row[token] + TIE].sum())
-    high = float(weights[logits >= row[token] - TIE].sum())
+    logits, share = row[kept], weights[kept].astype(np.float64)
+    total = float(share.sum())
+    low = float(share[logits > row[token] + TIE].sum())
+    high = float(share[logits >= row[token] - TIE].sum())
     return _outside(number, low / total, high / total)
 
 

@@ -15,7 +15,12 @@ T = TypeVar("T")
 
 MIN_TOKENS, MAX_TOKENS = 32, 48
 
-_THINGS = (
+
+def _listed(text: str) -> tuple[str, ...]:
+    return tuple(text.split("|"))
+
+
+_THINGS = _listed(
     "sourdough bread|compost|a bicycle chain|photosynthesis|compound interest|noise-cancelling headphones|black holes|"
     "a heat pump|the water cycle|blockchains|vaccines|the French Revolution|chess openings|jazz|tides|glaciers|a camera lens|"
     "solar panels|the Roman aqueducts|bees|volcanoes|inflation|an electric guitar|antibiotics|public-key encryption|recursion|"
@@ -24,34 +29,34 @@ _THINGS = (
     "a sewing machine|coral reefs|the violin|earthquakes|fermentation|the periodic table|memory|lighthouses|mushrooms|"
     "a hash table|object-oriented programming|the immune system|wind turbines|maps|satellites|soap|gravity|magnets|"
     "the Great Wall|sourcing coffee beans|knitting|asteroids|the alphabet|penguins|batteries|bridges|fractions|dinosaurs"
-).split("|")
-_PEOPLE = (
+)
+_PEOPLE = _listed(
     "my grandmother|a ten year old|my team|a busy manager|someone new to it|my neighbour|a student|my daughter|"
     "a tourist|an engineer|my flatmate|a job interview|my book club|a beginner|a colleague|the local newspaper"
-).split("|")
-_PLACES = (
+)
+_PLACES = _listed(
     "Lisbon|Kyoto|a small apartment|the countryside|Nairobi|a rainy city|Montreal|the Alps|Buenos Aires|a desert town|"
     "Oslo|the beach|Hanoi|a crowded office|Edinburgh|a school|Cape Town|the suburbs"
-).split("|")
-_FOODS = (
+)
+_FOODS = _listed(
     "rice and two eggs|a bag of lentils|leftover chicken|only potatoes|tomatoes and pasta|chickpeas|some old bananas|"
     "mushrooms and cream|tofu|half a cabbage|oats|tinned fish|sweet potatoes|stale bread|a jar of pesto|courgettes"
-).split("|")
-_JOBS = (
+)
+_JOBS = _listed(
     "write an email that asks for a day off|name a small bakery|plan a weekend|write a birthday wish|apologise for being late|"
     "start a conversation with a stranger|learn ten words of Spanish|save money every month|remember names|sleep better|"
     "prepare for an exam|organise my desk|choose a laptop|train a puppy|write a short toast|stop procrastinating|"
     "keep plants alive|pack for three days|say no politely|write a product description for a lamp|begin to run|"
     "describe a sunset|introduce myself in a meeting|pick a gift for a friend|write a two line poem"
-).split("|")
-_CODE = (
+)
+_CODE = _listed(
     "reverse a string|read a CSV file|count words in a text|sort a list of dates|find duplicates in a list|"
     "flatten a nested list|check for a palindrome|merge two dictionaries|parse a URL|round to two decimals|"
     "retry a request three times|compute a factorial|remove empty lines|swap two variables|find the longest word"
-).split("|")
+)
 _LANGUAGES = ("Python", "JavaScript", "Java", "C", "Go", "Rust", "SQL", "Ruby", "bash", "TypeScript")
 
-_FORMS = (
+_FORMS = _listed(
     "What is {thing}?|How does {thing} work?|Explain {thing} to {person}.|Why does {thing} matter?|"
     "Tell me something surprising about {thing}.|Give me three facts about {thing}.|Compare {thing} and {thing}.|"
     "Can you {job}?|Help me {job}.|How do I {job}?|What should I cook with {food}?|A quick recipe for {food}.|"
@@ -62,7 +67,7 @@ _FORMS = (
     "Translate 'I like {thing}' into French.|Who invented {thing}?|Name {number} things people get wrong about {thing}.|"
     "If I move to {place}, what should I know?|Describe {place} in one sentence.|Make up a joke about {thing}.|"
     "What would you say to {person} about {thing}?|Pros and cons of {thing}?|How long does it take to {job}?"
-).split("|")
+)
 _OPENINGS = (
     "",
     "",
@@ -79,18 +84,18 @@ _OPENINGS = (
     "One thing: ",
     "I wonder: ",
 )
-_ENDINGS = (
+_ENDINGS = _listed(
     "|||||||| Keep it short.| Thanks!| In one or two sentences, please.| Be brief.| Simple words please.| thx|"
     " No bullet points.| I am in a hurry.| Just the main idea."
-).split("|")
-_SYSTEMS = (
+)
+_SYSTEMS = _listed(
     "You are a helpful assistant.|Answer briefly.|You are a friendly teacher.|Be concise and kind.|"
     "You are an expert who explains simply.|Reply in plain English."
-).split("|")
-_ANSWERS = (
+)
+_ANSWERS = _listed(
     "Sure, what would you like to know?|Of course.|That is a good question.|Yes, gladly.|It depends on what you need.|"
     "Let me think about that."
-).split("|")
+)
 
 # (weight, value): 600 is the gateway's value when the caller sends none.
 _TEMPERATURES = ((50, 600), (12, 700), (8, 800), (10, 1000), (3, 900), (5, 500), (4, 300), (2, 400), (1, 1200), (5, 0))

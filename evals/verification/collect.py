@@ -18,6 +18,7 @@ import xllamacpp
 from abci_app.verifier.prompts import ChallengePrompt, challenge_prompt
 from network.crypto import sha256
 from network.inference import Sampling, sampling_seed
+from serving_node.sampling import llama_fields
 
 TEMPERATURES = (300, 600, 800, 1000, 0)
 NODE, MODEL_HASH = bytes(20), bytes(32)
@@ -60,6 +61,7 @@ def _answer(options: argparse.Namespace, number: int) -> dict[str, Any]:
     body = {"messages": [{"role": role, "content": content} for role, content in prompt.messages]}
     rendered = _post(options.port, "/apply-template", body)["prompt"]
     tokens = _post(options.port, "/tokenize", {"content": rendered, "add_special": True, "parse_special": True})["tokens"]
+    used = replace(declared, temperature_milli=declared.temperature_milli * options.scale // 1000)
     seed = sampling_seed(nonce, NODE, MODEL_HASH)
     reply = _post(
         options.port,
@@ -67,11 +69,7 @@ def _answer(options: argparse.Namespace, number: int) -> dict[str, Any]:
         {
             "prompt": tokens,
             "n_predict": declared.max_tokens,
-            "temperature": declared.temperature_milli * options.scale / 1e6,
-            "samplers": ["top_k", "top_p", "temperature"],
-            "top_k": declared.top_k,
-            "top_p": declared.top_p_milli / 1000 if declared.top_p_milli else 1.0,
-            "seed": seed + 1 if options.wrong_seed else seed,
+            **llama_fields(used, seed + 1 if options.wrong_seed else seed),
             "return_tokens": True,
             "cache_prompt": True,
         },

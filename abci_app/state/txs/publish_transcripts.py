@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from abci_app.state.answer import fault
 from abci_app.state.challenge import parameters, require_window, running_epoch
 from abci_app.state.committee import validator_of
 from abci_app.state.context import BlockContext, Event
@@ -10,9 +11,6 @@ from abci_app.state.state import State
 from network.chain_records import NodeRecord, TranscriptRecord, node_key, transcript_key
 from network.chain_tx import Challenge, PublishTranscripts, Transcript
 from network.codec import Message
-from network.crypto import verify
-from network.ids import Role
-from network.inference import STATEMENT_DOMAIN, statement_bytes
 
 
 def check_stateless(body: Message) -> None:
@@ -51,22 +49,8 @@ def check_and_execute(body: Message, signer: bytes, state: State, block: BlockCo
 
 
 def _require_answer(transcript: Transcript, challenge: Challenge, state: State) -> None:
-    """The statement is about this challenge, by a node of the challenged node's model group, and signed."""
-    statement = transcript.statement
     asked = state.load(NodeRecord, node_key(challenge.node_id))
     answered = state.load(NodeRecord, node_key(transcript.answered_by))
-    if asked is None or answered is None or answered.role != Role.MODEL or answered.group != asked.group:
-        raise TxError(BAD_TRANSCRIPT, "the answering node does not serve the challenged model")
-    same = (
-        statement.domain == STATEMENT_DOMAIN
-        and statement.nonce == challenge.nonce
-        and statement.sampling == challenge.sampling
-        and statement.node_id == transcript.answered_by
-        and statement.model_hash == answered.model_hash
-        and statement.finish > 0
-        and 1 <= len(statement.token_ids) <= challenge.sampling.max_tokens
-    )
-    if not same:
-        raise TxError(BAD_TRANSCRIPT, "the statement is about another request")
-    if not verify(answered.signing_key, statement_bytes(statement), transcript.signature):
-        raise TxError(BAD_TRANSCRIPT, "the signature is not the answering node's")
+    wrong = fault(transcript, challenge, asked, answered)
+    if wrong:
+        raise TxError(BAD_TRANSCRIPT, wrong)

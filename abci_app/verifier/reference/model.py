@@ -137,8 +137,10 @@ def _trie(batch: Sequence[Scored]) -> tuple[list[NDArray[np.intp]], NDArray[np.i
 
 def _normalised(rows: Matrix, gain: Matrix, epsilon: float) -> Matrix:
     scale = np.sqrt(np.einsum("ij,ij->i", rows, rows) / np.float32(rows.shape[1]) + np.float32(epsilon))
-    return rows / scale[:, None] * gain
+    result: Matrix = rows / scale[:, None] * gain
+    return result
 
 
 def _silu(values: Matrix) -> Matrix:
-    return values / (1 + np.exp(-values))
+    result: Matrix = values / (1 + np.exp(-values))
+    return result

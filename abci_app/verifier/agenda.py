@@ -1,0 +1,118 @@
+"""What a verifier has to do in an epoch, and when: its challenges, its commitments, and the window of each step.
+
+Everything is derived from its key, the epoch's beacon and the directory, so that a restart derives it again. Pure.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from abci_app.state.challenge import (
+    SLOTS_PER_NODE,
+    assignment_input,
+    challenge_nonce,
+    leader_input,
+    owns,
+    selection,
+)
+from abci_app.verifier.prompts import challenge_prompt
+from network import vrf
+from network.chain_records import DirectoryEntry, EpochRecord, Params
+from network.chain_tx import Challenge, CommitChallenges, OpenChallenges, ProveVrf, challenge_hash
+from network.crypto import SigningKey, sha256
+from network.gateway.openai_request import inference_request
+from network.inference import Endpoint, InferenceRequest
+
+PROMPT_DOMAIN = b"planetserve/challenge-prompt/1"
+SALT_DOMAIN = b"planetserve/challenge-salt/1"
+DUMMY_DOMAIN = b"planetserve/challenge-dummy/1"
+SHEET_DOMAIN = b"planetserve/sheet-salt/1"
+LATE_REPLY_BLOCKS = 4  # how long after the send window a reply is still waited for
+
+
+class Step(StrEnum):
+    """What a verifier does in an epoch, in this order."""
+
+    PROVE = "prove"
+    COMMIT = "commit"
+    SEND = "send"
+    OPEN = "open"
+    PUBLISH = "publish"
+    SCORE = "score"
+    REVEAL = "reveal"
+
+
+def window(step: Step, params: Params) -> tuple[int, int]:
+    """The block offsets (first, end) within which a step may begin. A transaction sent at offset n is in block n + 1."""
+    return {
+        Step.PROVE: (0, params.vrf_end - 1),
+        Step.COMMIT: (0, params.commit_end - 1),
+        Step.SEND: (params.commit_end, params.send_end),
+        Step.OPEN: (params.send_end, params.publish_end - 1),
+        Step.PUBLISH: (min(params.send_end + LATE_REPLY_BLOCKS, params.publish_end - 3), params.publish_end - 1),
+        Step.SCORE: (params.publish_end, params.score_end - 1),
+        Step.REVEAL: (params.score_end - 1, params.reveal_end - 1),
+    }[step]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """One verifier's epoch: what it proves, commits, sends and opens."""
+
+    leader_proof: bytes
+    assignment_proof: bytes
+    challenges: tuple[Challenge, ...]
+    commitments: tuple[bytes, ...]
+
+    def prove(self, epoch: int) -> ProveVrf:
+        """The transaction of step PROVE."""
+        return ProveVrf(epoch, self.leader_proof)
+
+    def commit(self, epoch: int) -> CommitChallenges:
+        """The transaction of step COMMIT."""
+        return CommitChallenges(epoch, self.commitments)
+
+    def open(self, epoch: int) -> OpenChallenges:
+        """The transaction of step OPEN."""
+        return OpenChallenges(epoch, self.challenges, self.assignment_proof)
+
+
+def plan(key: SigningKey, epoch: EpochRecord, params: Params, group: str, nodes: Sequence[DirectoryEntry]) -> Plan:
+    """The epoch's plan. `nodes` are the live model nodes of `group`; of those selected, the surest fill the slots."""
+    proof = vrf.prove(key.seed, assignment_input(epoch.beacon))
+    output = vrf.output(proof)
+    owned = [
+        (selection(output, node.node_id, slot), node, slot)
+        for node in nodes
+        for slot in range(SLOTS_PER_NODE)
+        if owns(output, node.node_id, slot, params)
+    ]
+    owned.sort(key=lambda row: row[0])
+    challenges = tuple(
+        _challenge(key, output, epoch.number, group, node.node_id, slot) for _, node, slot in owned[: params.slots]
+    )
+    hashes = [challenge_hash(challenge) for challenge in challenges]
+    dummies = [sha256(DUMMY_DOMAIN, key.seed, output, bytes((at,))) for at in range(params.slots - len(hashes))]
+    return Plan(vrf.prove(key.seed, leader_input(epoch.beacon)), proof, challenges, tuple(sorted(hashes + dummies)))
+
+
+def request_of(challenge: Challenge, group: str) -> InferenceRequest:
+    """The request that carries a challenge, made where a user's is made."""
+    return inference_request(group, Endpoint.CHAT, json.loads(challenge.body), challenge.sampling, challenge.nonce)
+
+
+def sheet_salt(key: SigningKey, epoch: EpochRecord) -> bytes:
+    """The salt of the epoch's score sheet: secret, and the same after a restart."""
+    return sha256(SHEET_DOMAIN, key.seed, epoch.beacon)
+
+
+def _challenge(key: SigningKey, output: bytes, epoch: int, group: str, node_id: bytes, slot: int) -> Challenge:
+    """The challenge of an owned pair; its prompt follows from the output, which stays secret until the opening."""
+    pair = node_id + bytes((slot,))
+    prompt = challenge_prompt(sha256(PROMPT_DOMAIN, output, pair))
+    nonce = challenge_nonce(output, node_id, slot)
+    messages = [{"role": role, "content": content} for role, content in prompt.messages]
+    request = inference_request(group, Endpoint.CHAT, {"messages": messages}, prompt.sampling, nonce)
+    salt = sha256(SALT_DOMAIN, key.seed, output, pair)
+    return Challenge(epoch, node_id, slot, nonce, prompt.sampling, request.body, salt)

@@ -1,0 +1,110 @@
+"""An epoch's transcripts to one verifier's scores, in one pass of the reference model. Pure: weights come in mapped.
+
+"Cannot verify" is never "failed": what this verifier cannot reproduce gets no score from it. Section 4 of
+`docs/verification.md`.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from abci_app.state.tally import OTHER_PROMPT
+from abci_app.verifier.credit import (
+    PAPER,
+    PROFILES,
+    SEEDED,
+    Judgement,
+    add_paper,
+    add_seeded,
+    paper_score,
+    seeded_score,
+    uniforms,
+)
+from abci_app.verifier.reference.layout import ReferenceInfo
+from abci_app.verifier.reference.model import ReferenceModel, Scored
+from abci_app.verifier.reference.prompt import PromptReader, UnreadablePrompt
+from network.chain_records import TranscriptRecord
+from network.chain_tx import EVIDENCE_OFFSET, Score
+from network.inference import Finish, ReplyStatement, prompt_hash, sampling_seed
+
+SCHEME = "llamacpp-mt19937-v1"
+MAX_SEQUENCE = 512  # prompt and answer tokens that a verifier computes for one challenge
+MAX_BATCH = 16  # transcripts in one pass: bounds its memory
+
+
+@dataclass(frozen=True, slots=True)
+class _Case:
+    """A transcript that needs the reference model."""
+
+    name: bytes
+    statement: ReplyStatement
+    sequence: Scored
+
+
+def can_score(profile: str, scheme: str) -> bool:
+    """Whether this verifier knows the profile, and for `seeded` the group's noise scheme."""
+    return profile in PROFILES and (profile == PAPER or scheme == SCHEME)
+
+
+def score_transcripts(
+    records: Sequence[TranscriptRecord], profile: str, info: ReferenceInfo, reader: PromptReader, model: ReferenceModel
+) -> tuple[Score, ...]:
+    """One score for every transcript that can be verified, in ascending order of challenge."""
+    scores: list[Score] = []
+    cases: list[_Case] = []
+    for record in records:
+        found = _sorted_out(record, info, reader)
+        if isinstance(found, Score):
+            scores.append(found)
+        elif found is not None:
+            cases.append(found)
+    for start in range(0, len(cases), MAX_BATCH):
+        scores += _scored(cases[start : start + MAX_BATCH], profile, model)
+    return tuple(sorted(scores, key=lambda score: score.challenge_hash))
+
+
+def _sorted_out(record: TranscriptRecord, info: ReferenceInfo, reader: PromptReader) -> Score | _Case | None:
+    """A verdict that needs no model, a case for the model, or None: cannot verify."""
+    if record.transcript is None or record.transcript.statement is None:
+        return None
+    statement: ReplyStatement = record.transcript.statement
+    name: bytes = record.transcript.challenge_hash
+    if statement.model_hash.hex() != info.model_hash:
+        return None
+    try:
+        prompt = reader.tokens(record.challenge.body)
+    except UnreadablePrompt:
+        return None
+    if not prompt or len(prompt) + len(statement.token_ids) > MAX_SEQUENCE:
+        return None
+    if statement.prompt_hash != prompt_hash(prompt):
+        return Score(name, 0, OTHER_PROMPT)
+    if not _is_whole(statement, info):
+        return Score(name, 0, EVIDENCE_OFFSET)
+    return _Case(name, statement, Scored((*prompt, *statement.token_ids), len(prompt)))
+
+
+def _is_whole(statement: ReplyStatement, info: ReferenceInfo) -> bool:
+    """The tokens exist, and the answer ends where it may: at an end token, or at the limit that was asked for."""
+    if max(statement.token_ids) >= info.shape.vocabulary:
+        return False
+    if statement.finish == Finish.LENGTH:
+        return len(statement.token_ids) == statement.sampling.max_tokens
+    return statement.token_ids[-1] in info.eos_tokens
+
+
+def _scored(cases: Sequence[_Case], profile: str, model: ReferenceModel) -> Iterable[Score]:
+    judgements = [Judgement() for _ in cases]
+    drawn = [
+        uniforms(sampling_seed(s.nonce, s.node_id, s.model_hash), len(s.token_ids)).tolist()
+        for s in (case.statement for case in cases)
+    ]
+    for index, start, rows in model.logits([case.sequence for case in cases]):
+        statement, end = cases[index].statement, start + len(rows)
+        tokens = statement.token_ids[start:end]
+        if profile == SEEDED:
+            add_seeded(judgements[index], rows, tokens, drawn[index][start:end], statement.sampling)
+        else:
+            add_paper(judgements[index], rows, tokens)
+    for case, judgement in zip(cases, judgements, strict=True):
+        score = seeded_score(judgement) if profile == SEEDED else paper_score(judgement, len(case.statement.token_ids))
+        yield Score(case.name, *score)
