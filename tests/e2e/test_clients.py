@@ -8,6 +8,7 @@ import openai
 import pytest
 
 MODEL = "smollm2-135m-instruct"
+HEADER = ("-H", "content-type: application/json")
 QUESTION = [{"role": "user", "content": "Say hello."}]
 
 
@@ -75,8 +76,7 @@ def test_our_own_chat(localnet: Any) -> None:
 def test_bad_requests_get_errors_in_openais_shape(localnet: Any, body: Any, status: int, code: str | None) -> None:
     raw = body if isinstance(body, str) else json.dumps(body)
     done = subprocess.run(
-        ["curl", "-s", "-w", "\n%{http_code}", f"{localnet.base_url}/chat/completions"]
-        + ["-H", "content-type: application/json", "-d", "@-"],
+        ["curl", "-s", "-w", "\n%{http_code}", f"{localnet.base_url}/chat/completions", *HEADER, "-d", "@-"],
         input=raw,
         capture_output=True,
         text=True,
