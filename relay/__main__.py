@@ -103,7 +103,7 @@ class _Relay:
             await web.TCPSite(runner, self._node.listen.host, self._node.listen.port).start()
         except OSError as error:
             raise ConfigError(
-                f"node.listen: cannot listen on {self._node.listen} ({error.strerror}); stop what uses the port, or choose another"
+                f"node.listen: cannot listen on {self._node.listen} ({error.strerror}); stop what uses the port"
             ) from error
         return runner
 

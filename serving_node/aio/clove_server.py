@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from traceback import extract_tb
 
 from aiohttp import web
 
@@ -161,9 +162,12 @@ class CloveServer:
     async def _answer(self, request: bytes, stream: ReplyStream) -> None:
         try:
             await self._handler(request, stream)
-        except Exception:
+        except Exception as error:  # noqa: BLE001 - a request's edge: one failed answer must not end the others
             self.counts["handler_failed"] += 1
-            log.exception("a request could not be answered")
+            # Where and what kind, not the message: it might quote the prompt.
+            where = extract_tb(error.__traceback__)[-1]
+            fields = {"error": type(error).__name__, "file": where.filename, "line": where.lineno}
+            log.error("a request could not be answered", extra={"fields": fields})
         stream.finish()
 
     def _answered(self, session: int) -> None:

@@ -1,0 +1,34 @@
+"""Lengths follow from one another; the network's own are frozen here."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from network.geometry import CELL_BUCKETS, GEOMETRY, MESSAGE_HEADER, Geometry
+
+
+def test_the_networks_lengths() -> None:
+    assert (GEOMETRY.cell, GEOMETRY.cell_body, GEOMETRY.hops, GEOMETRY.n, GEOMETRY.k) == (1024, 1015, 3, 4, 3)
+    assert (GEOMETRY.create_slot, GEOMETRY.created_slot, GEOMETRY.max_hops) == (112, 48, 9)
+    assert (GEOMETRY.forward_body, GEOMETRY.forward_payload) == (967, 963)
+    assert (GEOMETRY.backward_body, GEOMETRY.reply_clove, GEOMETRY.piece_fragment, GEOMETRY.piece) == (999, 995, 971, 2913)
+    assert [GEOMETRY.padded_message(cells) for cells in CELL_BUCKETS[:3]] == [2365, 5254, 11032]
+
+
+@given(st.integers(0, 800_000))
+def test_a_bucket_is_the_smallest_that_fits(length: int) -> None:
+    cells = GEOMETRY.bucket(length)
+    fits = [c for c in CELL_BUCKETS if length + MESSAGE_HEADER <= GEOMETRY.padded_message(c)]
+    assert cells == (fits[0] if fits else None)
+
+
+def test_the_largest_request_fits_and_one_byte_more_does_not() -> None:
+    largest = GEOMETRY.padded_message(CELL_BUCKETS[-1]) - MESSAGE_HEADER
+    assert GEOMETRY.bucket(largest) == CELL_BUCKETS[-1]
+    assert GEOMETRY.bucket(largest + 1) is None
+
+
+@pytest.mark.parametrize("wrong", [{"n": 2, "k": 3}, {"k": 0}, {"n": 17}, {"hops": 10}, {"hops": 0}])
+def test_impossible_geometries_are_refused(wrong: dict[str, int]) -> None:
+    with pytest.raises(ValueError):
+        Geometry(**wrong)
