@@ -65,22 +65,28 @@ class Supervisor:
         """Keep the validator running. Raises ConfigError or HopelessStart when it cannot, with nothing left behind."""
         self._catch_signals()
         preflight(self._config)
+        try:
+            self._keep_alive()
+        finally:
+            self._end_verifier()
+            self._end_pair()
+        return 0
+
+    def _keep_alive(self) -> None:
         delay = FIRST_DELAY
         while not self._stopping:
             began = monotonic()
-            try:
-                reason = self._live()
-            finally:
-                self._end_pair()
-                if self._stopping or sys.exc_info()[0] is not None:
-                    self._end_verifier()
+            reason = self._live()
             if self._stopping:
-                break
-            delay = FIRST_DELAY if monotonic() - began > HEALTHY_SECONDS else min(LONGEST_DELAY, delay * 2)
+                return
+            self._end_pair()
+            if monotonic() - began > HEALTHY_SECONDS:
+                delay = FIRST_DELAY
             logger.warning("%s; application and CometBFT start again in %.1f s", reason, delay)
-            self._wait(delay)
-        self._end_verifier()
-        return 0
+            resume = monotonic() + delay
+            while not self._stopping and monotonic() < resume:
+                self._wait(resume - monotonic())
+            delay = min(LONGEST_DELAY, delay * 2)
 
     def _live(self) -> str:
         """Start the pair and stay until one of them ends; says what ended."""
@@ -158,7 +164,7 @@ class Supervisor:
         pipe = self._comet.process.stdout if self._comet is not None else None
         if pipe is not None and not pipe.closed:
             watched.append(pipe.fileno())
-        readable, _, _ = select.select(watched, [], [], seconds)
+        readable, _, _ = select.select(watched, [], [], max(0.0, seconds))
         if self._wake_in in readable:
             os.read(self._wake_in, 4096)
         if len(readable) > (self._wake_in in readable):
@@ -184,8 +190,6 @@ class Supervisor:
     def _end_pair(self) -> None:
         """Both ended, CometBFT first. Gently only when we were told to stop: otherwise one of them may never answer."""
         patience = STOP_PATIENCE if self._stopping else 0.0
-        if self._stopping:
-            self._end_verifier()
         for child in (self._comet, self._app):
             if child is not None:
                 child.end(patience)

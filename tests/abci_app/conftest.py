@@ -52,10 +52,9 @@ def free_ports(count: int) -> list[int]:
     at = 20000 + os.getpid() % 400
     while len(found) < count:
         at += 1
-        with socket.socket() as probe:
-            with contextlib.suppress(OSError):
-                probe.bind(("127.0.0.1", at))
-                found.append(at)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", at))
+            found.append(at)
     return found
 
 
