@@ -14,7 +14,7 @@ from typing import Any
 
 from network.errors import ConfigError
 from network.light import BlockId, CommitSignature, GenesisTrust, Header, SignedHeader, Timestamp, TrustedValidator
-from network.proof import ProofOp, ProofRejected
+from network.proof import MerkleProof, ProofOp, ProofRejected
 
 _TIME = re.compile(r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)(?:\.(\d{1,9}))?Z")
 _SHAPE_ERRORS = (KeyError, TypeError, ValueError, AttributeError, binascii.Error)
@@ -72,6 +72,39 @@ def signed_header(result: Any) -> SignedHeader:
         )
     except _SHAPE_ERRORS as error:
         raise ProofRejected(f"the answer is not a signed header: {error!r}") from error
+
+
+@dataclass(frozen=True, slots=True)
+class IncludedTx:
+    """The result of `/tx`: a transaction, its result, and the proof that its block holds it."""
+
+    raw: bytes
+    height: int
+    code: int
+    log: str
+    codespace: str
+    proof: MerkleProof
+
+
+def included_tx(result: Any) -> IncludedTx:
+    """The result of `/tx` with `prove`, still unproven. Raises ProofRejected."""
+    try:
+        outcome, proof = result["tx_result"], result["proof"]["proof"]
+        return IncludedTx(
+            raw=base64.b64decode(result["tx"], validate=True),
+            height=int(result["height"]),
+            code=int(outcome.get("code") or 0),
+            log=str(outcome.get("log") or ""),
+            codespace=str(outcome.get("codespace") or ""),
+            proof=MerkleProof(
+                int(proof["total"]),
+                int(proof.get("index") or 0),
+                base64.b64decode(proof["leaf_hash"]),
+                tuple(base64.b64decode(aunt) for aunt in proof.get("aunts") or ()),
+            ),
+        )
+    except _SHAPE_ERRORS as error:
+        raise ProofRejected(f"the answer is not a transaction: {error!r}") from error
 
 
 def abci_value(response: Any) -> AbciAnswer:

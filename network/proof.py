@@ -72,6 +72,20 @@ def tree_root(leaf: bytes, index: int, aunts: Sequence[bytes]) -> bytes:
     return node
 
 
+def root_from_aunts(leaf: bytes, index: int, total: int, aunts: Sequence[bytes]) -> bytes:
+    """The root of CometBFT's simple tree of `total` leaves (RFC 6962), aunts from the bottom up. Raises ProofRejected."""
+    if total == 1:
+        if aunts:
+            raise ProofRejected("an inclusion proof has too many aunts")
+        return leaf
+    if not aunts or not 0 <= index < total:
+        raise ProofRejected("an inclusion proof has too few aunts, or an index outside the tree")
+    split = 1 << (total - 1).bit_length() - 1
+    if index < split:
+        return inner_hash(root_from_aunts(leaf, index, split, aunts[:-1]), aunts[-1])
+    return inner_hash(aunts[-1], root_from_aunts(leaf, index - split, total - split, aunts[:-1]))
+
+
 def check_value(ops: Sequence[ProofOp], *, store: str, key: bytes, value: bytes, app_hash: bytes) -> None:
     """Whether `ops` prove that `value` lies under `key` in `store` of the state with this app hash.
 

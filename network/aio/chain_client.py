@@ -21,9 +21,9 @@ from network.chain_tx import TxKind, build_tx
 from network.codec import Message, decode
 from network.crypto import SigningKey, sha256
 from network.directory import Directory, empty
-from network.light import GenesisTrust, check_header
-from network.light_json import abci_value, proof_ops, signed_header
-from network.proof import ProofRejected, check_value
+from network.light import GenesisTrust, Header, check_header
+from network.light_json import IncludedTx, abci_value, included_tx, proof_ops, signed_header
+from network.proof import ProofRejected, check_value, root_from_aunts
 
 __all__ = ["ChainClient", "ChainUnavailable", "ProofRejected", "Proven", "TxResult"]
 
@@ -149,6 +149,24 @@ class ChainClient:
             f"transaction {name.hex()} was accepted but is in no block after {INCLUSION_S:.0f} s; does the chain make blocks?"
         )
 
+    async def transaction(self, name: bytes) -> IncludedTx | None:
+        """The transaction with this hash, proven to be in its block; None when the chain says that there is none.
+
+        The proof covers the transaction's bytes; its result is the word of the RPC server.
+        """
+        try:
+            found = included_tx(await self._rpc.call("tx", {"hash": base64.b64encode(name).decode(), "prove": True}))
+            header = await self._header(found.height, float("inf"))
+        except RpcError as error:
+            if "not found" in error.detail:
+                return None
+            raise ChainUnavailable(str(error)) from error
+        leaf = sha256(b"\x00", sha256(found.raw))
+        proof = found.proof
+        if sha256(found.raw) != name or root_from_aunts(leaf, proof.index, proof.total, proof.aunts) != header.data_hash:
+            raise ProofRejected("the transaction is not in the block that it is said to be in")
+        return found
+
     async def directory(self) -> Directory:
         """Read and prove the directory now. Before the chain has written one, this is the empty directory."""
         proven = await self.read(DIRECTORY_KEY)
@@ -215,17 +233,19 @@ class ChainClient:
 
     async def _app_hash(self, height: int) -> bytes:
         """The app hash in the verified header at `height`: the state after the block before it."""
-        known = self._headers.get(height)
-        if known is not None:
-            return known
+        if height not in self._headers:
+            self._headers[height] = (await self._header(height, self._max_age)).app_hash
+            while len(self._headers) > HEADERS_KEPT:
+                self._headers.popitem(last=False)
+        return self._headers[height]
+
+    async def _header(self, height: int, max_age: float) -> Header:
+        """The verified header at `height`, no older than `max_age` seconds."""
         signed = signed_header(await self._call("commit", {"height": str(height)}, retry=False))
         if signed.height != height:
             raise ProofRejected(f"asked for the header at height {height}, got {signed.height}")
-        check_header(self._trust, signed, now=self._clock(), max_age=self._max_age)
-        self._headers[height] = signed.header.app_hash
-        while len(self._headers) > HEADERS_KEPT:
-            self._headers.popitem(last=False)
-        return signed.header.app_hash
+        check_header(self._trust, signed, now=self._clock(), max_age=max_age)
+        return signed.header
 
     async def _query(self, key: bytes, *, prove: bool) -> Any:
         params = {"path": QUERY_PATH, "data": key.hex(), "height": "0", "prove": prove}

@@ -96,7 +96,7 @@ class Answering:
         return response
 
     async def _open(self, request: web.Request) -> web.StreamResponse:
-        headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no", **self._route_headers()}
+        headers = {"Cache-Control": "no-cache", **self._route_headers()}
         response = web.StreamResponse(headers={**headers, "Content-Type": "text/event-stream; charset=utf-8"})
         await response.prepare(request)
         first = self._reply.first_chunk()

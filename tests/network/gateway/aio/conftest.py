@@ -95,7 +95,14 @@ class FakeOverlay:
         """A FINAL frame that is right, except for `changes` to its statement, signed after them."""
         key = next(key for key in self.keys if node_id(key.public) == node)
         statement = ReplyStatement(
-            STATEMENT_DOMAIN, request.nonce, node, MODEL_HASH, b"\x02" * 32, request.sampling, tuple(range(1, tokens + 1)), Finish.STOP
+            STATEMENT_DOMAIN,
+            request.nonce,
+            node,
+            MODEL_HASH,
+            b"\x02" * 32,
+            request.sampling,
+            tuple(range(1, tokens + 1)),
+            Finish.STOP,
         )
         statement = replace(statement, **changes)
         body = ReplyFinal(statement, key.sign(statement_bytes(statement)), 7, tokens, 5, (node,))

@@ -17,7 +17,9 @@ ASK = [{"role": "user", "content": "hi"}]
 
 
 def client(gateway: Any) -> openai.AsyncOpenAI:
-    return openai.AsyncOpenAI(base_url=gateway.url, api_key="any", max_retries=0, organization="acme-corp", project="secret-project")
+    return openai.AsyncOpenAI(
+        base_url=gateway.url, api_key="any", max_retries=0, organization="acme-corp", project="secret-project"
+    )
 
 
 async def post(gateway: Any, path: str = "/chat/completions", raw: bytes | None = None, **body: Any) -> tuple[int, Any, Any]:
@@ -46,7 +48,10 @@ async def test_the_sdk_gets_a_whole_chat(gateway: Any, scripts: Any) -> None:
 async def test_the_sdk_streams_a_chat_with_usage(gateway: Any, scripts: Any) -> None:
     async with client(gateway) as sdk:
         stream = await sdk.chat.completions.create(
-            model=scripts["group"], messages=ASK, stream=True, stream_options={"include_usage": True}  # type: ignore[arg-type]
+            model=scripts["group"],
+            messages=ASK,
+            stream=True,
+            stream_options={"include_usage": True},  # type: ignore[arg-type]
         )
         chunks = [chunk async for chunk in stream]
         headers = stream.response.headers
@@ -239,7 +244,12 @@ async def test_a_forged_signature_after_tokens_is_an_error_of_the_stream(gateway
 
 
 async def test_garbage_frames_are_refused(gateway: Any, scripts: Any) -> None:
-    for kind, payload in ((FrameKind.DELTA, b"{"), (FrameKind.DELTA, b"[]"), (FrameKind.FINAL, b"\xff"), (FrameKind.FINAL, b"")):
+    for kind, payload in (
+        (FrameKind.DELTA, b"{"),
+        (FrameKind.DELTA, b"[]"),
+        (FrameKind.FINAL, b"\xff"),
+        (FrameKind.FINAL, b""),
+    ):
 
         async def script(
             overlay: Any, request: InferenceRequest, entry: DirectoryEntry, kind: FrameKind = kind, payload: bytes = payload

@@ -1,0 +1,91 @@
+"""`planetserve tx`: sign one transaction with a key file, send it, and wait until a block holds it."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from network.aio.chain_client import ChainClient
+from network.aio.keys import NodeKeys, load
+from network.chain_tx import RegisterNode, RetireNode, TxKind, UpdateNode
+from network.cli import home
+from network.cli.output import CommandFailed, run, show_fields, show_json
+from network.codec import Message
+from network.ids import ROLE_WORDS
+
+ROLES = {word: role for role, word in ROLE_WORDS.items()}
+
+
+async def submit(arguments: argparse.Namespace) -> int:
+    """Send one transaction; exit code 1 when the ledger refuses it."""
+    network = home.place(arguments)
+    held = load(arguments.keys)
+    kind, body = transaction(arguments, held)
+    client = ChainClient(network.rpc, network.trust())
+    await client.start()
+    try:
+        result = await client.submit(kind, body, held.signing)
+    finally:
+        await client.close()
+    document = {
+        "hash": result.hash.hex(),
+        "height": result.height or None,
+        "code": result.code,
+        "log": result.log,
+        "codespace": result.codespace,
+        "node": held.node_id.hex(),
+    }
+    if arguments.output == "json":
+        show_json(document)
+    else:
+        show_fields(document)
+    if result.code:
+        raise CommandFailed(f"the ledger refused the transaction: {result.log} (code {result.code}; docs/ledger.md lists them)")
+    return 0
+
+
+def transaction(arguments: argparse.Namespace, held: NodeKeys) -> tuple[TxKind, Message]:
+    """The kind and body that the flags mean. Raises CommandFailed."""
+    if arguments.what == "retire":
+        return TxKind.RETIRE_NODE, RetireNode()
+    if arguments.what == "update":
+        return TxKind.UPDATE_NODE, UpdateNode(onion_key=held.onion_public, address=arguments.address or "")
+    try:
+        model_hash = bytes.fromhex(arguments.model_hash or "")
+    except ValueError:
+        raise CommandFailed("--model-hash must be 64 hexadecimal digits", 2) from None
+    if arguments.role == "model" and (not arguments.model or len(model_hash) != 32):
+        raise CommandFailed("a model node needs --model and --model-hash (64 hexadecimal digits)", 2)
+    return TxKind.REGISTER_NODE, RegisterNode(
+        role=ROLES[arguments.role],
+        name=arguments.name,
+        onion_key=held.onion_public,
+        address=arguments.address or "",
+        family=arguments.operator or "",
+        group=arguments.model or "",
+        model_hash=model_hash,
+    )
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line of `planetserve tx`."""
+    top = argparse.ArgumentParser(prog="planetserve tx", description="Write to the ledger with a node's own key.")
+    shared = argparse.ArgumentParser(add_help=False)
+    home.add_arguments(shared)
+    shared.add_argument("--keys", type=Path, required=True, metavar="FILE", help="the node's key file")
+    shared.add_argument("--output", choices=("text", "json"), default="text")
+    kinds = top.add_subparsers(dest="what", required=True, metavar="WHAT")
+    register = kinds.add_parser("register", parents=[shared], help="register the key's node")
+    register.add_argument("--role", choices=sorted(ROLES), required=True)
+    register.add_argument("--name", required=True)
+    register.add_argument("--address", metavar="HOST:PORT", help="where the node listens (not for gateways)")
+    register.add_argument("--operator", help="the operator family (not for gateways)")
+    register.add_argument("--model", help="the model group (model nodes only)")
+    register.add_argument("--model-hash", metavar="HEX", help="SHA-256 of the published model file (model nodes only)")
+    update = kinds.add_parser("update", parents=[shared], help="renew the node, announce its key and a new address")
+    update.add_argument("--address", metavar="HOST:PORT")
+    kinds.add_parser("retire", parents=[shared], help="leave the directory for good")
+    return top
+
+
+if __name__ == "__main__":
+    sys.exit(run(submit(parser().parse_args())))
