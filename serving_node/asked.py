@@ -1,7 +1,7 @@
 """One OpenAI request, checked: what the body of an `InferenceRequest` asks of an engine.
 
-Sampling fields do not come from the body: they travel beside it, because they are signed. Fields that would change the
-sampling in a way the signed statement cannot say are refused, not ignored (`serving_node/README.md` section 4).
+Sampling fields do not come from the body: they travel beside it, because they are signed. What else shapes the choice of
+tokens (penalties, biases, a schema, tools) stays in the body, which a challenge's opening shows as well.
 """
 
 import json
@@ -14,6 +14,7 @@ from serving_node.failure import INVALID_REQUEST, ServeError
 ROLES = ("system", "developer", "user", "assistant", "tool", "function")
 MAX_STOPS = 16
 MAX_TOP_LOGPROBS = 20
+MAX_BIASES = 1024
 Json = Mapping[str, object]
 
 
@@ -29,6 +30,9 @@ class Asked:
     top_logprobs: int = 0
     schema: Json | None = None
     tools: Json = field(default_factory=dict)
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+    logit_bias: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def wants_tools(self) -> bool:
@@ -44,7 +48,8 @@ def read_request(request: InferenceRequest) -> Asked:
         raise _bad("the request body is not JSON") from error
     if not isinstance(body, dict):
         raise _bad("the request body must be a JSON object")
-    _refuse_unsigned_sampling(body)
+    if body.get("n") not in (None, 1) or body.get("best_of") not in (None, 1):
+        raise _bad("n and best_of must be 1: one answer per request")
     if request.endpoint == Endpoint.CHAT:
         return _chat(body)
     if request.endpoint == Endpoint.COMPLETION:
@@ -62,6 +67,9 @@ def _chat(body: Json) -> Asked:
         top_logprobs=_integer("top_logprobs", count, MAX_TOP_LOGPROBS),
         schema=_schema(body.get("response_format")),
         tools=_tools(body),
+        presence_penalty=_penalty(body, "presence_penalty"),
+        frequency_penalty=_penalty(body, "frequency_penalty"),
+        logit_bias=_bias(body),
     )
 
 
@@ -76,6 +84,9 @@ def _completion(body: Json) -> Asked:
         logprobs=wanted is not None and wanted is not False,
         top_logprobs=_integer("logprobs", wanted or 0, MAX_TOP_LOGPROBS),
         schema=_schema(body.get("response_format")),
+        presence_penalty=_penalty(body, "presence_penalty"),
+        frequency_penalty=_penalty(body, "frequency_penalty"),
+        logit_bias=_bias(body),
     )
 
 
@@ -153,10 +164,21 @@ def _tools(body: Json) -> Json:
     return {name: body[name] for name in names if body.get(name) is not None}
 
 
-def _refuse_unsigned_sampling(body: Json) -> None:
-    for name, neutral in (("n", 1), ("best_of", 1), ("presence_penalty", 0), ("frequency_penalty", 0), ("logit_bias", {})):
-        if body.get(name) not in (None, neutral):
-            raise _bad(f"{name} is not supported: answers here are signed together with how they were sampled")
+def _penalty(body: Json, name: str) -> float:
+    value = body.get(name) or 0.0
+    if isinstance(value, bool) or not isinstance(value, int | float) or not -2 <= value <= 2:
+        raise _bad(f"{name} must be a number within -2..2")
+    return float(value)
+
+
+def _bias(body: Json) -> dict[str, float]:
+    value = body.get("logit_bias") or {}
+    if not isinstance(value, dict) or len(value) > MAX_BIASES:
+        raise _bad(f"logit_bias must be an object of at most {MAX_BIASES} entries")
+    for token, amount in value.items():
+        if not token.isdecimal() or isinstance(amount, bool) or not isinstance(amount, int | float) or abs(amount) > 100:
+            raise _bad("logit_bias must map token ids to numbers within -100..100")
+    return {token: float(amount) for token, amount in value.items()}
 
 
 def _flag(body: Json, name: str) -> bool:

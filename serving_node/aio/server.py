@@ -1,0 +1,219 @@
+"""The sidecar: one model node's processes and connections, wired, run, and drained.
+
+Order of start: engine, chain, port, registration; a node is in the directory only once it can answer. Order of end:
+refuse new requests, let the running ones finish for a while, then stop the engine.
+"""
+
+import asyncio
+import logging
+import os
+import time
+from collections.abc import Awaitable, Callable, Coroutine
+
+from aiohttp import web
+from prometheus_client import CollectorRegistry
+
+from network.aio.chain_client import ChainClient
+from network.aio.keys import NodeKeys
+from network.aio.ops import OpsServer
+from network.aio.registration import keep_registered
+from network.chain_tx import RegisterNode
+from network.errors import ConfigError
+from network.ids import Role
+from network.inference import InferenceRequest, ReplyFrame
+from network.light_json import genesis_trust
+from serving_node.aio.answering import Answering
+from serving_node.aio.clove_server import CloveServer, ReplyStream
+from serving_node.aio.embedded import EmbeddedEngine
+from serving_node.aio.group import Group
+from serving_node.aio.metrics import ServingMetrics
+from serving_node.aio.peers import ForwardServer, PeerClient
+from serving_node.config import EngineConfig, ServingConfig
+from serving_node.engine import Engine
+from serving_node.failure import ServeError
+from serving_node.forwarding import ForwardGate
+from serving_node.generation import EngineSample
+
+log = logging.getLogger(__name__)
+
+DRAIN_S = 10.0
+LOAD_PAUSE_S = 1.0
+
+
+def make_engine(config: EngineConfig) -> Engine:
+    """The engine that the settings name."""
+    return EmbeddedEngine(config)
+
+
+class Sidecar:
+    """One model node."""
+
+    def __init__(self, config: ServingConfig, keys: NodeKeys, engine: Engine) -> None:
+        node = config.node
+        self._config = config
+        self._keys = keys
+        self._engine = engine
+        self._chain = ChainClient(node.rpc, genesis_trust(node.genesis.read_bytes()))
+        if self._chain.chain_id != node.chain_id:
+            raise ConfigError(f"node.chain_id is {node.chain_id!r}, but the genesis is of {self._chain.chain_id!r}")
+        registry = CollectorRegistry()
+        group = config.engine.group
+        self._group = Group(
+            keys.node_id, keys.signing, lambda: self._chain.directory_now, group, config.policy, os.urandom, registry=registry
+        )
+        self._peers = PeerClient()
+        metrics = ServingMetrics(group, registry)
+        self._answering = Answering(
+            config.engine,
+            keys.signing,
+            engine,
+            self._group,
+            lambda: self._chain.directory_now,
+            self._peers,
+            metrics,
+            os.urandom,
+        )
+        metrics.watch(self._answering.admission)
+        self._inflight: set[asyncio.Task[None]] = set()
+        self._cloves = CloveServer(keys.onion_private, self._on_cloves, os.urandom)
+        gate = ForwardGate(keys.node_id, group, lambda: self._chain.directory_now)
+        self._forwards = ForwardServer(gate, self._on_forward)
+        self._ops = OpsServer(node.metrics, self.status, registry)
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Serve until `stop` is set or a part that must live has died; then drain and close."""
+        await self._ops.start()
+        runner: web.AppRunner | None = None
+        tasks: set[asyncio.Task[object]] = set()
+        try:
+            if not await _before(stop, self._engine.start()):
+                return
+            await self._peers.open()
+            await self._chain.start()
+            await self._group.start()
+            runner = await self._listen()
+            tasks = {asyncio.create_task(work) for work in self._work(stop)}
+            log.info("serving", extra={"fields": {"model": self._config.engine.group, "address": self._config.node.listen}})
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+        finally:
+            await self._drain()
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await self._cloves.close()
+            if runner is not None:
+                await runner.cleanup()
+            await self._group.close()
+            await self._peers.close()
+            await self._chain.close()
+            await self._engine.close()
+            await self._ops.close()
+
+    def status(self) -> dict[str, object]:
+        """What `GET /status` answers."""
+        node = self._config.node
+        entry = self._chain.directory_now.get(self._keys.node_id)
+        reason = "" if self._engine.healthy else "the engine does not answer"
+        if not reason and entry is None:
+            reason = "not in the directory yet"
+        return {
+            "name": node.name,
+            "role": "model",
+            "ready": not reason,
+            "reason": reason,
+            "node_id": self._keys.node_id.hex(),
+            "address": str(node.listen),
+            "model": self._config.engine.group,
+            "trusted": entry is not None and entry.trusted,
+            "running": self._answering.admission.running,
+            "waiting": self._answering.admission.waiting,
+            "directory_height": self._chain.directory_now.height,
+            "counts": {**self._cloves.counts, **{f"forward_{word}": n for word, n in self._forwards.refused.items()}},
+        }
+
+    def _work(self, stop: asyncio.Event) -> list[Coroutine[None, None, object]]:
+        engine = self._config.engine
+        register = RegisterNode(
+            role=Role.MODEL,
+            name=self._config.node.name,
+            onion_key=self._keys.onion_public,
+            address=str(self._config.node.listen),
+            family=self._config.node.family,
+            group=engine.group,
+            model_hash=engine.model_hash,
+        )
+        return [
+            stop.wait(),
+            self._chain.follow(),
+            keep_registered(self._chain, self._keys, register),
+            self._follow_load(),
+        ]
+
+    async def _on_cloves(self, raw: bytes, stream: ReplyStream) -> None:
+        await self._counted(self._answering.answer_bytes(raw, stream.send))
+
+    async def _on_forward(
+        self, request: InferenceRequest, visited: tuple[bytes, ...], send: Callable[[ReplyFrame], None]
+    ) -> None:
+        await self._counted(self._answering.answer(request, visited, send))
+
+    async def _counted(self, work: Awaitable[None]) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._inflight.add(task)
+        try:
+            await work
+        finally:
+            self._inflight.discard(task)
+
+    async def _follow_load(self) -> None:
+        """Tell the group how busy the engine is: when that changes, and while it is busy; never while it idles."""
+        admission, changed = self._answering.admission, self._answering.load_changed
+        while True:
+            if not admission.running:
+                await changed.wait()
+            changed.clear()
+            sample = EngineSample()
+            try:
+                sample = await self._engine.sample()
+            except ServeError as error:
+                log.warning("the engine's figures could not be read", extra={"fields": {"reason": error.message}})
+            self._group.set_load(admission.load(sample, self._config.engine.context))
+            await asyncio.sleep(LOAD_PAUSE_S)
+
+    async def _drain(self) -> None:
+        """Refuse what is new, and wait for what runs."""
+        self._answering.admission.draining = True
+        until = time.monotonic() + DRAIN_S
+        if self._inflight:
+            log.info("draining", extra={"fields": {"requests": len(self._inflight)}})
+        while self._inflight and time.monotonic() < until:
+            await asyncio.wait(set(self._inflight), timeout=until - time.monotonic())
+
+    async def _listen(self) -> web.AppRunner:
+        app = web.Application()
+        app.add_routes([*self._cloves.routes(), *self._group.routes(), *self._forwards.routes()])
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
+        await runner.setup()
+        address = self._config.node.listen
+        try:
+            await web.TCPSite(runner, address.host, address.port).start()
+        except OSError as error:
+            await runner.cleanup()
+            raise ConfigError(f"node.listen: cannot listen on {address} ({error.strerror}); stop what uses the port") from error
+        return runner
+
+
+async def _before(stop: asyncio.Event, work: Coroutine[None, None, None]) -> bool:
+    """Do `work` unless `stop` is set first, which cancels it: whether it was done."""
+    doing, stopped = asyncio.create_task(work), asyncio.create_task(stop.wait())
+    await asyncio.wait({doing, stopped}, return_when=asyncio.FIRST_COMPLETED)
+    done = doing.done()
+    for task in (doing, stopped):
+        task.cancel()
+    results = await asyncio.gather(doing, stopped, return_exceptions=True)
+    if isinstance(results[0], Exception):
+        raise results[0]
+    return done
