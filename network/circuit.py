@@ -85,8 +85,8 @@ class Circuit:
 
     def build(self, now: float) -> list[Command]:
         """Ask for the set-up."""
-        assert self._handshake is not None
         self._move(Input.BUILT)
+        assert self._handshake is not None
         self._deadline = now + BUILD_SECONDS
         return [self._cell(CellKind.CREATE, self._handshake.create(now, self._rng))]
 

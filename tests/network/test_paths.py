@@ -1,0 +1,67 @@
+"""Path sets: distinct relays of distinct families, suspects last, and an honest error when there are too few."""
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from network.geometry import GEOMETRY
+from network.paths import AVOID_SECONDS, RelayHistory, choose_paths
+from network.session import NoCircuits
+
+NOW = 1_800_000_000.0
+NEEDED = GEOMETRY.n * GEOMETRY.hops
+
+
+@given(st.lists(st.sampled_from([f"family-{i}" for i in range(16)]), min_size=0, max_size=40))
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_relays_and_families_are_distinct_or_there_is_no_set(
+    directory_of: Any, draw: Callable[[int], bytes], families: list[str]
+) -> None:
+    directory = directory_of(families)
+    if len(set(families)) < NEEDED:
+        with pytest.raises(NoCircuits):
+            choose_paths(directory, RelayHistory(), NOW, draw)
+        return
+    chosen = choose_paths(directory, RelayHistory(), NOW, draw)
+    relays = [relay for path in chosen.paths for relay in path]
+    assert [len(path) for path in chosen.paths] == [GEOMETRY.hops] * GEOMETRY.n
+    assert len({relay.node_id for relay in relays}) == len({relay.family for relay in relays}) == NEEDED
+
+
+def test_every_relay_takes_every_position(directory_of: Any, draw: Callable[[int], bytes]) -> None:
+    directory = directory_of([f"family-{i}" for i in range(16)])
+    seen = Counter[tuple[str, int]]()
+    for _ in range(800):
+        for path in choose_paths(directory, RelayHistory(), NOW, draw).paths:
+            seen.update((relay.name, hop) for hop, relay in enumerate(path))
+    # Each of 48 (relay, hop) pairs is expected 200 times; five sigma is about 70.
+    assert len(seen) == 48 and all(130 < count < 270 for count in seen.values())
+
+
+def test_suspects_are_avoided_while_others_are_left(directory_of: Any, draw: Callable[[int], bytes]) -> None:
+    directory = directory_of([f"family-{i}" for i in range(16)])
+    history, suspects = RelayHistory(), directory.relays()[:4]
+    history.failed(suspects, NOW)
+    for _ in range(20):
+        chosen = choose_paths(directory, history, NOW + 1, draw)
+        assert not {relay.node_id for path in chosen.paths for relay in path} & {s.node_id for s in suspects}
+    history.failed(directory.relays()[4:6], NOW + 2)
+    chosen = choose_paths(directory, history, NOW + 3, draw)
+    used = {relay.node_id for path in chosen.paths for relay in path}
+    assert not used & {relay.node_id for relay in directory.relays()[4:6]}, "those that failed longest ago come back first"
+
+
+def test_suspicion_ends_by_time_by_success_and_by_leaving(directory_of: Any) -> None:
+    directory = directory_of([f"family-{i}" for i in range(3)])
+    history, relays = RelayHistory(), directory.relays()
+    history.failed(relays, NOW)
+    assert history.suspicion(relays[0], NOW + 1) > 0
+    assert history.suspicion(relays[0], NOW + AVOID_SECONDS) == 0
+    history.worked(relays[:1])
+    assert history.suspicion(relays[0], NOW + 1) == 0 and history.suspicion(relays[1], NOW + 1) > 0
+    history.forget_absent(directory_of([]))
+    assert history.suspicion(relays[1], NOW + 1) == 0

@@ -1,0 +1,227 @@
+"""One prompt over four paths, as transcripts: the model node's end is the real codec, driven by hand."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from network.cell import CloseReason, Command, HandOverReader, decode_data, encode_data
+from network.clove import Clove, open_clove
+from network.commands import BlamePath, DeliverFrame, EndSession, SendData
+from network.errors import DecodeError, LocalProtocolError
+from network.events import LinkLost, PathData, PathLost
+from network.geometry import GEOMETRY
+from network.hpke import Opener
+from network.inference import FrameKind, ReplyFrame
+from network.reply import ReplyWriter
+from network.session import (
+    FIRST_FRAME_SECONDS,
+    NEXT_FRAME_SECONDS,
+    ModelUnreachable,
+    NoCircuits,
+    ReplyTimeout,
+    ReplyTruncated,
+    RequestTooLong,
+    Session,
+    pack_message,
+    unpack_message,
+)
+from network.sida import combine
+
+NOW = 1_800_000_000.0
+ACCEPTED = ReplyFrame(0, FrameKind.ACCEPTED)
+DELTA = ReplyFrame(1, FrameKind.DELTA, b"{}")
+FINAL = ReplyFrame(2, FrameKind.FINAL, b"end")
+
+
+class ModelEnd:
+    """The model node's side of one session."""
+
+    def __init__(self, session: Session, private: bytes, node: bytes) -> None:
+        readers: dict[int, HandOverReader] = {}
+        for send in session.start():
+            assert isinstance(send, SendData)
+            command, payload = decode_data(send.data)
+            if command is Command.HAND_OVER:
+                readers[send.path] = HandOverReader(payload)
+            else:
+                readers[send.path].add(payload)
+        self.cloves: dict[int, Clove] = {}
+        for path, reader in readers.items():
+            sealed = reader.clove()
+            assert sealed is not None and reader.model_node == node
+            self.cloves[path] = open_clove(sealed, Opener(private))
+            assert self.cloves[path].token == reader.token
+        self.path_of = {clove.slice.index: path for path, clove in self.cloves.items()}
+        first = self.cloves[0]
+        slices = {clove.slice.index: clove.slice for clove in self.cloves.values()}
+        secret, self.request = unpack_message(combine(slices, first.n, first.k, first.total))
+        self.writer = ReplyWriter(secret, first.message_id)
+
+    def write(self, *frames: ReplyFrame, end: bool = False, paths: Any = range(4)) -> list[PathData]:
+        """Events that carry these frames, in the order of the paths given."""
+        order = {path: at for at, path in enumerate(paths)}
+        indices = [self.cloves[path].slice.index for path in paths]
+        cloves = self.writer.write(frames, end=end, paths=indices)
+        events = [PathData(self.path_of[i], encode_data(Command.REPLY, raw, GEOMETRY.backward_body)) for i, raw in cloves]
+        return sorted(events, key=lambda event: order[event.path])
+
+
+def closed(path: int, reason: CloseReason) -> PathData:
+    return PathData(path, encode_data(Command.CLOSED, bytes((reason,)), GEOMETRY.backward_body))
+
+
+@pytest.fixture
+def session(model_node: Any, draw: Callable[[int], bytes]) -> Session:
+    return Session(b"a prompt", model_node[1], NOW, draw)
+
+
+@pytest.fixture
+def model(session: Session, model_node: Any) -> ModelEnd:
+    return ModelEnd(session, model_node[0], model_node[1].node_id)
+
+
+def ends_with(kind: type[Exception]) -> Callable[[Any], bool]:
+    return lambda command: isinstance(command, EndSession) and type(command.error) is kind
+
+
+def test_a_whole_session(session: Session, model: ModelEnd, playbook: Any) -> None:
+    assert model.request == b"a prompt"
+    assert sorted(clove.slice.index for clove in model.cloves.values()) == [0, 1, 2, 3]
+    book = playbook(session)
+    one, two, three, four = model.write(ACCEPTED)
+    (book >> two).nothing()
+    (book >> four).nothing()
+    book >> one << DeliverFrame(ACCEPTED)
+    (book >> three).nothing()
+    one, two, three, four = model.write(DELTA, FINAL, end=True)
+    (book >> one >> two).nothing()
+    book >> three << [DeliverFrame(DELTA), DeliverFrame(FINAL), EndSession(None)]
+    (book >> four).nothing()
+    assert session.ended and session.next_deadline() is None
+
+
+@given(st.binary(max_size=20_000))
+@settings(max_examples=20, deadline=None)
+def test_messages_round_trip(request_bytes: bytes) -> None:
+    message, cells = pack_message(b"s" * 32, request_bytes)
+    assert len(message) == GEOMETRY.padded_message(cells)
+    assert unpack_message(message) == (b"s" * 32, request_bytes)
+
+
+def test_messages_that_are_not_as_specified() -> None:
+    good, _ = pack_message(b"s" * 32, b"abc")
+    for wrong in (good[:20], good[:-1] + b"\x01", good[:32] + b"\xff\xff\xff\xff" + good[36:]):
+        with pytest.raises(DecodeError):
+            unpack_message(wrong)
+    with pytest.raises(RequestTooLong):
+        pack_message(b"s" * 32, bytes(800_000))
+
+
+def test_a_path_lost_in_mid_answer_changes_nothing(session: Session, model: ModelEnd, playbook: Any) -> None:
+    book = playbook(session)
+    one, two, three, four = model.write(ACCEPTED)
+    book >> one >> two >> three << DeliverFrame(ACCEPTED)
+    (book >> four >> PathLost(1)).nothing()
+    one, _, three, four = model.write(DELTA, FINAL, end=True)
+    (book >> four >> one).nothing()
+    book >> three << [DeliverFrame(DELTA), DeliverFrame(FINAL), EndSession(None)]
+
+
+def test_two_lost_paths_before_the_first_frame_may_be_retried(session: Session, playbook: Any) -> None:
+    book = playbook(session)
+    (book >> PathLost(1)).nothing()
+    book >> PathLost(2) << ends_with(NoCircuits)
+    assert not session.started
+
+
+def test_two_lost_paths_after_it_truncate_the_reply(session: Session, model: ModelEnd, playbook: Any) -> None:
+    book = playbook(session)
+    one, two, three, _ = model.write(ACCEPTED)
+    book >> one >> two >> three << DeliverFrame(ACCEPTED)
+    (book >> PathLost(0)).nothing()
+    book >> PathLost(3) << ends_with(ReplyTruncated)
+
+
+def test_a_path_that_alters_cloves_is_named(session: Session, model: ModelEnd, playbook: Any) -> None:
+    events = model.write(ACCEPTED)
+    broken = bytearray(events[2].data)
+    broken[300] ^= 1
+    book = playbook(session)
+    (book >> events[0]).nothing()
+    book >> PathData(2, bytes(broken)) << (lambda command: isinstance(command, BlamePath) and command.path == 2)
+    (book >> events[1]).nothing()
+    book >> events[3] << DeliverFrame(ACCEPTED)
+    assert session.dropped == 1
+
+
+def test_garbage_from_a_proxy_is_its_fault(session: Session, playbook: Any) -> None:
+    book = playbook(session)
+    book >> PathData(0, b"\xff" * GEOMETRY.backward_body) << BlamePath
+    book >> PathData(1, encode_data(Command.HAND_OVER, b"", GEOMETRY.backward_body)) << BlamePath
+    book << ends_with(NoCircuits)
+
+
+def test_proxies_that_cannot_reach_the_model_node(session: Session, playbook: Any) -> None:
+    book = playbook(session)
+    (book >> closed(0, CloseReason.UNREACHABLE)).nothing()
+    book >> closed(3, CloseReason.UNREACHABLE) << ends_with(ModelUnreachable)
+
+
+def test_a_refused_clove_blames_its_path_alone(session: Session, model: ModelEnd, playbook: Any) -> None:
+    book = playbook(session)
+    book >> closed(2, CloseReason.REFUSED) << BlamePath
+    one, two, four = model.write(ACCEPTED, FINAL, paths=(0, 1, 3))
+    (book >> one >> two).nothing()
+    book >> four << DeliverFrame
+
+
+def test_a_reply_without_its_final_frame_is_truncated(session: Session, model: ModelEnd, playbook: Any) -> None:
+    book = playbook(session)
+    events = model.write(ACCEPTED, DELTA, end=True)
+    (book >> events[0] >> events[1]).nothing()
+    book >> events[2] << [DeliverFrame(ACCEPTED), DeliverFrame(DELTA), ends_with(ReplyTruncated)]
+
+
+def test_a_missing_frame_is_noticed(session: Session, model: ModelEnd, playbook: Any) -> None:
+    book = playbook(session)
+    events = model.write(ACCEPTED, FINAL, end=True)
+    (book >> events[0] >> events[1]).nothing()
+    book >> events[2] << [DeliverFrame(ACCEPTED), ends_with(ReplyTruncated)]
+
+
+def test_a_finished_path_is_not_a_lost_one(session: Session, model: ModelEnd, playbook: Any) -> None:
+    """Fast paths may say that the reply is over before a slow one has brought its share."""
+    book = playbook(session)
+    one, two, three, _ = model.write(ACCEPTED, DELTA, FINAL, end=True)
+    (book >> one >> closed(0, CloseReason.FINISHED) >> two >> closed(1, CloseReason.FINISHED)).nothing()
+    book >> three << [DeliverFrame, DeliverFrame, DeliverFrame, EndSession(None)]
+
+
+def test_silence_times_out(session: Session, model: ModelEnd, playbook: Any) -> None:
+    book = playbook(session)
+    book.at(NOW + FIRST_FRAME_SECONDS - 1).nothing()
+    for event in model.write(ACCEPTED):
+        book.pending.clear()
+        book >> event
+    book.pending.clear()
+    book.at(NOW + FIRST_FRAME_SECONDS + 1).nothing()
+    book.at(NOW + FIRST_FRAME_SECONDS - 1 + NEXT_FRAME_SECONDS) << ends_with(ReplyTimeout)
+
+
+def test_a_path_that_lags_is_named_at_the_end(session: Session, model: ModelEnd, playbook: Any) -> None:
+    book = playbook(session)
+    for number in range(10):
+        for event in model.write(ReplyFrame(number, FrameKind.DELTA), paths=(0, 1, 2)):
+            book >> event
+            book.pending.clear()
+    one, two, three = model.write(ReplyFrame(10, FrameKind.FINAL), end=True, paths=(0, 1, 2))
+    (book >> one >> two).nothing()
+    book >> three << [DeliverFrame, lambda command: isinstance(command, BlamePath) and command.path == 3, EndSession(None)]
+
+
+def test_other_events_are_our_own_mistake(session: Session) -> None:
+    with pytest.raises(LocalProtocolError):
+        session.on_event(LinkLost(1), NOW)
