@@ -98,6 +98,35 @@ def test_eviction_takes_the_leaf_touched_longest_ago() -> None:
     assert tree.evicted == 1
 
 
+@given(operations, st.integers(0, 30))
+def test_trim_cuts_the_oldest_branches_of_one_holder(steps: list[tuple[str, bytes, bytes]], limit: int) -> None:
+    """Within the limit nothing goes; beyond it claims shrink to 7/8, others keep theirs, the cut paths say what went."""
+    tree, twin = HRTree(10_000), PrefixDict()
+    for now, (_, path, holder) in enumerate(steps):
+        tree.insert(path, holder, float(now))
+        twin.insert(path, holder, float(now))
+    before, others = tree.held(b"a"), {name: tree.paths(name) for name in (b"b", b"c")}
+    cut = tree.trim(b"a", limit, lambda depth: 1)
+    tree.check_integrity()
+    assert bool(cut) == (before > limit)
+    assert tree.held(b"a") <= max(limit * 7 // 8, 0) or not cut
+    for path in cut:
+        twin.remove_path(path, b"a")
+    assert tree.held(b"a") == len(twin.prefixes.get(b"a", set()))
+    assert {name: [path for _, path in tree.paths(name)] for name in others} == {
+        name: [path for _, path in rows] for name, rows in others.items()
+    }
+
+
+def test_trim_keeps_what_was_used_last() -> None:
+    tree = HRTree(100)
+    tree.insert(b"\x01\x02\x03", b"a", 1.0)
+    tree.insert(b"\x01\x04", b"a", 2.0)
+    tree.insert(b"\x05", b"a", 3.0)
+    assert tree.trim(b"a", 4, lambda depth: 1) == [b"\x01\x02"]
+    assert [path for _, path in tree.paths(b"a")] == [b"\x01\x04", b"\x05"]
+
+
 def test_a_holder_that_leaves_frees_its_place() -> None:
     tree = HRTree(100)
     for turn in range(200):
