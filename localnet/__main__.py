@@ -22,7 +22,8 @@ def main(words: list[str] | None = None) -> int:
     """Parse the command line and run one command."""
     arguments = _parser().parse_args(words)
     place = layout(CHECKOUT, os.environ)
-    home = Path(arguments.home).resolve() if arguments.home else CHECKOUT / ".localnet"
+    named = arguments.home or os.environ.get("PLANETSERVE_HOME")
+    home = Path(named).resolve() if named else CHECKOUT / ".localnet"
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: signal.raise_signal(signal.SIGINT))
     try:
@@ -51,7 +52,7 @@ def _run(arguments: argparse.Namespace, path: Path, place: Layout) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="planetserve localnet", description="A whole network on this machine.")
     shared = argparse.ArgumentParser(add_help=False)
-    shared.add_argument("--home", help="folder of the network (default: .localnet in the checkout)")
+    shared.add_argument("--home", help="folder of the network (default: $PLANETSERVE_HOME, else .localnet in the checkout)")
     commands_ = parser.add_subparsers(dest="command", required=True)
     up = commands_.add_parser("up", parents=[shared], help="start the network, wait until it serves, ask one prompt")
     up.add_argument("--manifest", help="what to start (default: localnet/manifests/default.toml)")

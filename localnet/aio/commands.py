@@ -38,11 +38,11 @@ def up(path: Path, place: Layout, manifest: str | None, port_base: int | None) -
         render.write(home)
         started: list[str] = []
         try:
-            answer, reputation = asyncio.run(_start(home, missing, started))
+            answer, who, route = asyncio.run(_start(home, missing, started))
         except BaseException:
             _undo(home, started)
             raise
-    print(_story(home, answer, reputation, time.monotonic() - began))
+    print(_story(home, answer, who, route, time.monotonic() - began))
     return 0
 
 
@@ -67,13 +67,13 @@ async def _is_ready(home: Home) -> bool:
         return bool((await report.status(home, Probe(session)))["ready"])
 
 
-async def _start(home: Home, missing: list[PlannedNode], started: list[str]) -> tuple[Answer, str]:
+async def _start(home: Home, missing: list[PlannedNode], started: list[str]) -> tuple[Answer, str, str]:
     print(f"Starting {home.plan.manifest.chain_id} at {home.path}", flush=True)
     async with aiohttp.ClientSession() as session:
         probe = Probe(session)
         await Start(home, probe, sys.stdout, started).run(missing)
         answer = await _ask(home, session)
-        return answer, await _reputation(home, probe, answer.node)
+        return answer, *await _told(home, probe, answer)
 
 
 async def _ask(home: Home, session: aiohttp.ClientSession) -> Answer:
@@ -98,20 +98,23 @@ async def _ask(home: Home, session: aiohttp.ClientSession) -> Answer:
     raise AssertionError("the loop above returns or raises")
 
 
-async def _reputation(home: Home, probe: Probe, node: str) -> str:
+async def _told(home: Home, probe: Probe, answer: Answer) -> tuple[str, str]:
+    """Who answered, with the reputation on the ledger, and the route, both in names."""
     record = await probe.directory(home.plan.rpc[0])
-    for entry in record.entries if record else ():
-        if node in (entry.node_id.hex(), entry.name):
-            return f"{entry.name} ({entry.node_id.hex()[:12]}), reputation {entry.reputation / 1e9:.3f}"
-    return f"{node or 'a node that did not say its name'}, not in the directory"
+    entries = {entry.node_id.hex(): entry for entry in (record.entries if record else ())}
+    route = " -> ".join(entries[hop].name if hop in entries else hop for hop in answer.route.split(",") if hop)
+    who = entries.get(answer.node)
+    if who is None:
+        return f"{answer.node or 'a node that did not say its name'}, not in the directory", route
+    return f"{who.name} ({answer.node[:12]}), reputation {who.reputation / 1e9:.3f}", route
 
 
-def _story(home: Home, answer: Answer, who: str, seconds: float) -> str:
+def _story(home: Home, answer: Answer, who: str, route: str, seconds: float) -> str:
     rows = [
         "",
         f"  first token  {answer.first_token_seconds:.2f} s; {answer.tokens} tokens in {answer.seconds:.2f} s",
         f"  answered by  {who}",
-        f"  route        {answer.route or 'not told'}",
+        f"  route        gateway -> four circuits of three relays -> {route or 'not told'}",
         f"  ready after  {seconds:.1f} s",
         "",
         _where(home),

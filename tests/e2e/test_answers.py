@@ -10,7 +10,7 @@ def test_up_streams_an_answer_and_tells_its_story(localnet: Any) -> None:
     said = localnet.output
     assert re.search(r"first token +\d+\.\d+ s; \d+ tokens in", said)
     assert re.search(r"answered by +model-\d \([0-9a-f]{12}\), reputation \d\.\d+", said)
-    assert re.search(r"route +\S+", said)
+    assert re.search(r"route +gateway -> four circuits of three relays -> model-\d", said)
     assert f"OPENAI_BASE_URL={localnet.base_url}" in said
 
 
