@@ -4,7 +4,7 @@ Everything is derived from its key, the epoch's beacon and the directory, so tha
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -28,7 +28,6 @@ PROMPT_DOMAIN = b"planetserve/challenge-prompt/1"
 SALT_DOMAIN = b"planetserve/challenge-salt/1"
 DUMMY_DOMAIN = b"planetserve/challenge-dummy/1"
 SHEET_DOMAIN = b"planetserve/sheet-salt/1"
-LATE_REPLY_BLOCKS = 4  # how long after the send window a reply is still waited for
 
 
 class Step(StrEnum):
@@ -45,15 +44,16 @@ class Step(StrEnum):
 
 def window(step: Step, params: Params) -> tuple[int, int]:
     """The block offsets (first, end) within which a step may begin. A transaction sent at offset n is in block n + 1."""
-    return {
-        Step.PROVE: (0, params.vrf_end - 1),
-        Step.COMMIT: (0, params.commit_end - 1),
-        Step.SEND: (params.commit_end, params.send_end),
-        Step.OPEN: (params.send_end, params.publish_end - 1),
-        Step.PUBLISH: (min(params.send_end + LATE_REPLY_BLOCKS, params.publish_end - 3), params.publish_end - 1),
-        Step.SCORE: (params.publish_end, params.score_end - 1),
-        Step.REVEAL: (params.score_end - 1, params.reveal_end - 1),
+    first, end = {
+        Step.PROVE: (0, params.vrf_end),
+        Step.COMMIT: (0, params.commit_end),
+        Step.SEND: (params.commit_end, params.send_end + 1),
+        Step.OPEN: (params.send_end, params.publish_end),
+        Step.PUBLISH: (params.send_end + 1, params.publish_end),
+        Step.SCORE: (params.publish_end + 1, params.score_end),
+        Step.REVEAL: (params.score_end, params.reveal_end),
     }[step]
+    return first, end - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,28 +73,34 @@ class Plan:
         """The transaction of step COMMIT."""
         return CommitChallenges(epoch, self.commitments)
 
-    def open(self, epoch: int) -> OpenChallenges:
-        """The transaction of step OPEN."""
-        return OpenChallenges(epoch, self.challenges, self.assignment_proof)
+    def open(self, epoch: int, asked: Container[bytes]) -> OpenChallenges:
+        """The transaction of step OPEN: what was asked; the rest stays closed like a dummy."""
+        opened = tuple(challenge for challenge in self.challenges if challenge_hash(challenge) in asked)
+        return OpenChallenges(epoch, opened, self.assignment_proof)
 
 
-def plan(key: SigningKey, epoch: EpochRecord, params: Params, group: str, nodes: Sequence[DirectoryEntry]) -> Plan:
-    """The epoch's plan. `nodes` are the live model nodes of `group`; of those selected, the surest fill the slots."""
-    proof = vrf.prove(key.seed, assignment_input(epoch.beacon))
-    output = vrf.output(proof)
+def owned_challenges(
+    key: SigningKey, epoch: EpochRecord, params: Params, group: str, nodes: Sequence[DirectoryEntry]
+) -> tuple[Challenge, ...]:
+    """The challenges this verifier owes. `nodes` are the live model nodes of `group`; the surest selected fill the slots."""
+    output = vrf.output(vrf.prove(key.seed, assignment_input(epoch.beacon)))
     owned = [
-        (selection(output, node.node_id, slot), node, slot)
+        (selection(output, node.node_id, slot), node.node_id, slot)
         for node in nodes
         for slot in range(SLOTS_PER_NODE)
         if owns(output, node.node_id, slot, params)
     ]
-    owned.sort(key=lambda row: row[0])
-    challenges = tuple(
-        _challenge(key, output, epoch.number, group, node.node_id, slot) for _, node, slot in owned[: params.slots]
+    return tuple(
+        _challenge(key, output, epoch.number, group, node_id, slot) for _, node_id, slot in sorted(owned)[: params.slots]
     )
+
+
+def plan(key: SigningKey, epoch: EpochRecord, params: Params, challenges: Sequence[Challenge]) -> Plan:
+    """The epoch's proofs and commitments around these challenges, dummies filling the slots."""
+    proof = vrf.prove(key.seed, assignment_input(epoch.beacon))
     hashes = [challenge_hash(challenge) for challenge in challenges]
-    dummies = [sha256(DUMMY_DOMAIN, key.seed, output, bytes((at,))) for at in range(params.slots - len(hashes))]
-    return Plan(vrf.prove(key.seed, leader_input(epoch.beacon)), proof, challenges, tuple(sorted(hashes + dummies)))
+    dummies = [sha256(DUMMY_DOMAIN, key.seed, epoch.beacon, bytes((at,))) for at in range(params.slots - len(hashes))]
+    return Plan(vrf.prove(key.seed, leader_input(epoch.beacon)), proof, tuple(challenges), tuple(sorted(hashes + dummies)))
 
 
 def request_of(challenge: Challenge, group: str) -> InferenceRequest:

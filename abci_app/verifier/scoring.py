@@ -88,8 +88,10 @@ def _is_whole(statement: ReplyStatement, info: ReferenceInfo) -> bool:
     if max(statement.token_ids) >= info.shape.vocabulary:
         return False
     if statement.finish == Finish.LENGTH:
-        return len(statement.token_ids) == statement.sampling.max_tokens
-    return statement.token_ids[-1] in info.eos_tokens
+        limit: int = statement.sampling.max_tokens
+        return len(statement.token_ids) == limit
+    last: int = statement.token_ids[-1]
+    return last in info.eos_tokens
 
 
 def _scored(cases: Sequence[_Case], profile: str, model: ReferenceModel) -> Iterable[Score]:

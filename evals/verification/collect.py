@@ -17,7 +17,8 @@ import xllamacpp
 
 from abci_app.verifier.prompts import ChallengePrompt, challenge_prompt
 from network.crypto import sha256
-from network.inference import Sampling, sampling_seed
+from network.inference import Endpoint, Sampling, sampling_seed
+from serving_node.asked import Asked
 from serving_node.sampling import llama_fields
 
 TEMPERATURES = (300, 600, 800, 1000, 0)
@@ -69,7 +70,7 @@ def _answer(options: argparse.Namespace, number: int) -> dict[str, Any]:
         {
             "prompt": tokens,
             "n_predict": declared.max_tokens,
-            **llama_fields(used, seed + 1 if options.wrong_seed else seed),
+            **llama_fields(used, seed + 1 if options.wrong_seed else seed, Asked(Endpoint.CHAT)),
             "return_tokens": True,
             "cache_prompt": True,
         },

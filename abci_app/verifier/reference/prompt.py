@@ -33,9 +33,12 @@ class PromptReader:
             raise UnreadablePrompt("the body is not JSON") from error
         if not isinstance(fields, dict):
             raise UnreadablePrompt("the body is not a JSON object")
-        text = fields.get("prompt")
-        if not isinstance(text, str):
-            text = self._rendered(fields.get("messages"))
+        if set(fields) == {"prompt"} and isinstance(fields["prompt"], str):
+            text = fields["prompt"]
+        elif set(fields) == {"messages"}:
+            text = self._rendered(fields["messages"])
+        else:  # a bias, a penalty or a tool changes the distribution in ways that the reference does not compute
+            raise UnreadablePrompt("the body asks for more than an answer to a prompt")
         ids: Sequence[int] = self._tokenizer.encode(text, add_special_tokens=False).ids
         return tuple(ids)
 
@@ -49,6 +52,6 @@ class PromptReader:
 
 
 def _is_plain(message: object) -> bool:
-    if not isinstance(message, dict):
+    if not isinstance(message, dict) or set(message) != {"role", "content"}:
         return False
     return isinstance(message.get("role"), str) and isinstance(message.get("content"), str)
