@@ -1,0 +1,194 @@
+"""Relays and a model node in memory: cells pass, and everything that is wrong is dropped, counted, and harmless."""
+
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from network.cell import CellKind, destroy_cell, encode_cell, hand_over_cells
+from network.circuit import State
+from network.errors import LocalProtocolError
+from network.events import CellsShed, PathLost
+from network.freshness import REMEMBER_SECONDS
+from network.geometry import GEOMETRY
+from relay.circuit_table import IDLE_SECONDS, LIFE_SECONDS, SWEEP_SECONDS
+from relay.core import IDLE_LINK_SECONDS
+
+TOKEN = b"t" * 16
+
+
+def _first(world: Any, kind: CellKind, source: str) -> tuple[Any, bytes]:
+    """The first cell of a kind that a node sent: (its end of the link, raw)."""
+    return next((s, raw) for s, _, raw in world.tapped if s[0] == source and len(raw) == 1024 and raw[8] == kind)
+
+
+def test_a_circuit_opens_carries_and_ends(world: Any) -> None:
+    circuit = world.opened()
+    assert world.open_circuits() == 3
+    world.do("u", circuit.close())
+    world.deliver()
+    assert world.open_circuits() == 0
+    assert all(world.counts(name) == {} for name in world.relays)
+
+
+def test_ids_are_swapped_and_no_link_repeats_anothers_bytes(world: Any) -> None:
+    circuit = world.opened()
+    world.send(circuit, hand_over_cells(world.entries["m"].node_id, TOKEN, bytes(range(256)) * 8))
+    seen: dict[bytes, frozenset[Any]] = {}
+    for source, target, raw in world.tapped:
+        link = frozenset((source, target))
+        body = raw[9:] if len(raw) == 1024 else raw[1:]
+        if len(raw) == 1024 and raw[8] == CellKind.DESTROY:
+            continue
+        for at in range(len(body) - 15):
+            assert seen.setdefault(body[at : at + 16], link) == link
+    ids = {frozenset((source, target)): raw[:8] for source, target, raw in world.tapped if len(raw) == 1024}
+    assert len(set(ids.values())) == len(ids) == 3
+
+
+@given(st.integers(0, 2), st.integers(0, GEOMETRY.cell_body * 8 - 1))
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_an_altered_cell_is_dropped_at_the_next_hop_and_ends_the_circuit(make_world: Any, hop: int, bit: int) -> None:
+    world = make_world()
+    circuit = world.opened()
+    sender = ("u", "r0", "r1")[hop]
+
+    def flip(source: Any, raw: bytes) -> list[bytes]:
+        if source[0] != sender or len(raw) != 1024 or raw[8] != CellKind.FORWARD:
+            return [raw]
+        changed = bytearray(raw)
+        changed[9 + bit // 8] ^= 1 << bit % 8
+        return [bytes(changed)]
+
+    world.tamper = flip
+    world.send(circuit, hand_over_cells(world.entries["m"].node_id, TOKEN, b"clove"))
+    assert world.counts(f"r{hop}") == {"dropped_altered": 1}
+    assert all(world.counts(f"r{other}") == {} for other in range(3) if other != hop)
+    assert circuit.state is State.CLOSED and world.open_circuits() == 0
+
+
+def test_a_replayed_cell_is_dropped(world: Any) -> None:
+    circuit = world.opened()
+    world.send(circuit, hand_over_cells(world.entries["m"].node_id, TOKEN, b"clove"))
+    source, raw = _first(world, CellKind.FORWARD, "r0")
+    world.inject(source, raw)
+    assert world.counts("r1") == {"dropped_altered": 1}
+
+
+def test_a_replayed_create_is_refused_even_on_a_new_link_id(world: Any) -> None:
+    world.opened()
+    source, raw = _first(world, CellKind.CREATE, "u")
+    world.inject(source, raw)
+    assert world.counts("r0") == {"dropped_id_in_use": 1}
+    world.inject(source, b"another." + raw[8:])
+    assert world.counts("r0") == {"dropped_id_in_use": 1, "dropped_replayed_create": 1}
+    world.now += REMEMBER_SECONDS
+    world.inject(source, b"another." + raw[8:])
+    assert world.counts("r0")["dropped_bad_create"] == 1, "what the replay set has forgotten is stale"
+    assert len(world.relays["r1"].circuits) == 1
+
+
+@given(st.binary(max_size=1100))
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_garbage_is_dropped_and_counted(make_world: Any, raw: bytes) -> None:
+    world = make_world()
+    world.opened()
+    before = sum(world.counts("r0").values())
+    world.inject(("u", 1), raw)
+    assert sum(world.counts("r0").values()) == before + 1
+    assert world.open_circuits() == 3
+
+
+def test_garbage_of_every_kind_with_a_valid_frame(world: Any) -> None:
+    circuit = world.opened()
+    for kind in CellKind:
+        world.inject(("u", 1), encode_cell(b"unknown.", kind, b"\x07" * GEOMETRY.cell_body))
+    assert world.counts("r0") == {"dropped_bad_create": 1, "dropped_unknown_circuit": 4}
+    world.inject(("u", 1), encode_cell(circuit.link_id, CellKind.BACKWARD, bytes(GEOMETRY.cell_body)))
+    assert world.counts("r0")["dropped_out_of_place"] == 1
+    assert world.open_circuits() == 3
+
+
+def test_a_neighbour_cannot_touch_circuits_of_another_link(world: Any) -> None:
+    one, two = world.opened(1), world.opened(2)
+    world.inject(("u", 2), destroy_cell(one.link_id))
+    assert one.state is two.state is State.OPEN and world.open_circuits() == 6
+
+
+@pytest.mark.parametrize("second", ["m", "r0"])
+def test_a_next_hop_that_is_no_other_relay_is_refused(world: Any, second: str) -> None:
+    circuit = world.circuit(1, ("r0", second, "r2"))
+    world.deliver()
+    assert circuit.state is State.CLOSED and world.open_circuits() == 0
+    assert world.counts("r0") == {"dropped_unknown_next_hop": 1}
+
+
+def test_a_next_hop_that_left_the_directory_is_refused(world: Any) -> None:
+    circuit = world.circuit()
+    del world.entries["r1"]
+    world.deliver()
+    assert circuit.state is State.CLOSED and world.counts("r0") == {"dropped_unknown_next_hop": 1}
+
+
+@pytest.mark.parametrize("name", ["r0", "r1", "r2"])
+def test_a_dead_relay_ends_its_circuits_at_both_sides(world: Any, name: str) -> None:
+    circuit = world.opened()
+    for end in [end for end in list(world.peers) if end[0] == name]:
+        if end in world.peers:
+            world.cut(end)
+    assert circuit.state is State.CLOSED and world.open_circuits() == 0
+
+
+def test_idle_circuits_and_links_go(world: Any) -> None:
+    circuit = world.opened()
+    relay = world.relays["r0"]
+    assert relay.next_deadline() == world.now + SWEEP_SECONDS
+    world.now += IDLE_SECONDS
+    world.do("r0", relay.expire(world.now))
+    world.deliver()
+    assert circuit.state is State.CLOSED and world.open_circuits() == 0
+    for _ in range(2):
+        world.now += IDLE_LINK_SECONDS
+        for name in world.relays:
+            world.do(name, world.relays[name].expire(world.now))
+            world.deliver()
+    assert all(each.next_deadline() is None or each.next_deadline() > world.now for each in world.relays.values())
+    world.now += SWEEP_SECONDS
+    for name in world.relays:
+        world.do(name, world.relays[name].expire(world.now))
+    assert [each.next_deadline() for each in world.relays.values()] == [None] * 3
+    assert [end for end in world.peers if end[0] == "u"] == [("u", 1)], "only the user's own link is left"
+
+
+def test_no_circuit_lives_for_ever(world: Any) -> None:
+    circuit = world.opened()
+    relay = world.relays["r0"]
+    for relayed in relay.circuits:
+        relayed.used = world.now + LIFE_SECONDS
+    world.now += LIFE_SECONDS
+    world.do("r0", relay.expire(world.now))
+    world.deliver()
+    assert circuit.state is State.CLOSED
+
+
+def test_a_link_carries_a_bounded_number_of_circuits(world: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("relay.circuit_table.MAX_PER_LINK", 1)
+    world.opened()
+    source, raw = _first(world, CellKind.CREATE, "u")
+    world.inject(source, b"another." + raw[8:])
+    assert world.counts("r0") == {"dropped_full": 1}
+
+
+def test_a_shed_circuit_is_destroyed_both_ways(world: Any) -> None:
+    circuit = world.opened()
+    relayed = next(iter(world.relays["r1"].circuits))
+    world.do("r1", world.relays["r1"].on_event(CellsShed(relayed.link_out, relayed.id_out), world.now))
+    world.deliver()
+    assert circuit.state is State.CLOSED and world.open_circuits() == 0
+    assert world.relays["r1"].counts["circuits_shed"] == 1
+
+
+def test_other_events_are_our_own_mistake(world: Any) -> None:
+    with pytest.raises(LocalProtocolError):
+        world.relays["r0"].on_event(PathLost(1), world.now)
