@@ -74,9 +74,9 @@ class Forwarder:
 
     def on_directory(self, directory: Directory) -> None:
         """Follows a newer directory: departures are forgotten, fingerprint keys change with the generation."""
-        if directory is not self._directory:
-            self._directory = directory
+        if directory.hash != self._directory.hash:
             self._read(directory)
+        self._directory = directory
 
     def decide(self, tokens: Sequence[int], now: float, *, no_share: bool = False) -> Decision:
         """Where this prompt goes. Books its cost on a chosen peer until that peer's own report shows it."""

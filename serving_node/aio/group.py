@@ -30,6 +30,7 @@ log = logging.getLogger(__name__)
 
 FLUSH_S = 1.0
 ANTI_ENTROPY_S = 30.0
+DIRECTORY_S = 2.0
 RETRY_FIRST_S, RETRY_MOST_S = 1.0, 60.0
 SNAPSHOT_PAUSE_S = 2.0
 TIMEOUT = aiohttp.ClientTimeout(total=5.0)
@@ -105,6 +106,8 @@ class Group:
         """Where this prompt goes. `no_share` keeps it out of the group's tree, and matches nothing."""
         decision = self._mind().decide(prompt_tokens, time.monotonic(), no_share=no_share)
         self.metrics.decided(decision)
+        if log.isEnabledFor(logging.DEBUG):
+            log.debug("decided", extra={"fields": decision.explain()})
         return decision
 
     def observe_admitted(self, prompt_tokens: Sequence[int], *, no_share: bool = False) -> None:
@@ -182,8 +185,8 @@ class Group:
     async def _sleep(self, now: float) -> None:
         """Until something changes, or the earliest retry or comparison is due."""
         replicas = self.forwarder.sync.replicas
-        # A directory may change without a word to us: look at it at least this often.
-        until = now + self._anti_entropy_s
+        # The directory changes without a word to us.
+        until = now + min(DIRECTORY_S, self._anti_entropy_s)
         for node, peer in self._peers.items():
             if not peer.busy:
                 behind = replicas[node].acked < self.forwarder.sync.journal.sequence
@@ -211,7 +214,8 @@ class Group:
             peer.retry_at = time.monotonic() + peer.pause * (0.75 + jitter / 2)
             self.metrics.failed()
             self.forwarder.sync.on_silence(node)
-            log.info("model node %s could not be brought up to date: %s; again in %.0f s", node.hex()[:8], error, peer.pause)
+            fields = {"peer": node.hex(), "reason": _words(error), "again_in_s": peer.pause}
+            log.info("a peer could not be brought up to date; trying again", extra={"fields": fields})
         finally:
             peer.busy = False
             self._wake_if_behind(node)
@@ -291,7 +295,8 @@ class Group:
             await self._fetch_snapshot(node, peer)
         except (aiohttp.ClientError, TimeoutError, OSError, PlanetServeError) as error:
             self.metrics.failed()
-            log.info("snapshot of model node %s not fetched: %s", node.hex()[:8], error)
+            fields = {"peer": node.hex(), "reason": _words(error)}
+            log.info("a peer's snapshot could not be fetched; the next exchange asks again", extra={"fields": fields})
 
     async def _on_snapshot(self, request: web.Request) -> web.Response:
         return await self._guarded(self._give_snapshot(request))
@@ -326,6 +331,11 @@ async def _bounded(stream: aiohttp.StreamReader, limit: int) -> bytes:
             return bytes(body)
         body += piece
     raise Refused("oversized", f"more than {limit} bytes")
+
+
+def _words(error: Exception) -> str:
+    """What went wrong; a timeout has no words of its own."""
+    return str(error) or type(error).__name__
 
 
 def _wall_ms() -> int:

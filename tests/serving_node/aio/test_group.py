@@ -180,6 +180,19 @@ async def test_a_peer_that_was_down_is_brought_up_to_date() -> None:
         assert two is not back
 
 
+async def test_a_directory_that_comes_late_is_noticed_without_news() -> None:
+    """Nodes start before the chain has told them of each other, and nothing stirs them then."""
+    async with network(2) as net:
+        one, two = net.groups
+        full = net.record
+        net.set([])
+        one.observe_admitted(PROMPT)
+        await until(lambda: not one.forwarder.sync.journal.dirty and not two.forwarder.sync.replicas)
+        await asyncio.sleep(0.1)
+        net.set(list(full.entries))
+        await until(lambda: knows(two, one, 40))
+
+
 async def test_a_restarted_peer_loses_its_old_claims() -> None:
     async with network(2) as net:
         one, two = net.groups
