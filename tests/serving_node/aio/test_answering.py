@@ -1,0 +1,237 @@
+"""Requests through one or two model nodes: what comes back, what is signed, what happens when something fails."""
+
+import asyncio
+import json
+from dataclasses import replace
+from typing import Any
+
+from network.codec import decode, encode
+from network.crypto import verify
+from network.inference import (
+    Endpoint,
+    Finish,
+    FrameKind,
+    InferenceRequest,
+    ReplyFailure,
+    ReplyFinal,
+    ReplyFrame,
+    Sampling,
+    prompt_hash,
+    sampling_seed,
+    statement_bytes,
+)
+from serving_node.aio import peers
+
+NONCE = bytes(range(32))
+BODY = {"messages": [{"role": "user", "content": "Hi"}]}
+
+
+def request(body: Any = BODY, **changes: Any) -> InferenceRequest:
+    raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+    return replace(InferenceRequest("tiny", Endpoint.CHAT, NONCE, Sampling(600, 0, 0, 64), raw, 30_000), **changes)
+
+
+def text_of(frames: list[ReplyFrame]) -> str:
+    deltas = [json.loads(frame.payload) for frame in frames if frame.kind == FrameKind.DELTA]
+    return "".join(d["delta"].get("content", "") if "delta" in d else d["text"] for d in deltas)
+
+
+def failure(frames: list[ReplyFrame]) -> ReplyFailure:
+    assert frames[-1].kind == FrameKind.FAILED
+    return decode(ReplyFailure, frames[-1].payload)
+
+
+def final(frames: list[ReplyFrame]) -> ReplyFinal:
+    assert frames[-1].kind == FrameKind.FINAL, frames[-1]
+    return decode(ReplyFinal, frames[-1].payload)
+
+
+async def test_an_answer_is_announced_streamed_and_signed(net: Any) -> None:
+    node = await net.add()
+    frames = await node.ask(encode(request()))
+    assert frames[0].kind == FrameKind.ACCEPTED and decode(ReplyFinal, frames[0].payload).route == (node.id,)
+    assert text_of(frames) == "Hello there"
+    end = final(frames)
+    prompt = tuple(b"user: Hi\n")
+    assert end.statement.token_ids == (*b"Hello there", 256) and end.statement.finish == Finish.STOP
+    assert end.statement.prompt_hash == prompt_hash(prompt) and end.prompt_tokens == len(prompt)
+    assert (end.completion_tokens, end.cached_tokens, end.route) == (12, 4, (node.id,))
+    assert verify(node.key.public, statement_bytes(end.statement), end.signature)
+    told = node.llama.asked[0]
+    assert told["seed"] == sampling_seed(NONCE, node.id, end.statement.model_hash)
+    assert told["samplers"] == ["temperature"] and told["prompt"] == list(prompt)
+
+
+async def test_ids_of_characters_of_several_tokens_are_found_again(net: Any, fake_llama: Any) -> None:
+    node = await net.add(llama=fake_llama(text="grüße 😊!"))
+    frames = await node.ask(encode(request()))
+    assert text_of(frames) == "grüße 😊!"
+    assert final(frames).statement.token_ids == (*"grüße 😊!".encode(), 256)
+    assert len(node.llama.asked) == 1
+
+
+async def test_an_answer_cut_inside_a_character_is_generated_again_for_its_ids(net: Any, fake_llama: Any) -> None:
+    node = await net.add(llama=fake_llama(text="ok 😊"))
+    frames = await node.ask(encode(request(sampling=Sampling(600, 0, 0, 5))))
+    assert text_of(frames) == "ok "
+    end = final(frames)
+    assert end.statement.token_ids == tuple("ok 😊".encode()[:5]) and end.statement.finish == Finish.LENGTH
+    assert len(node.llama.asked) == 2
+
+
+async def test_a_stop_string_ends_the_answer_and_the_engine(net: Any, fake_llama: Any) -> None:
+    node = await net.add(llama=fake_llama(text="one two three four", delay_s=0.01))
+    frames = await node.ask(encode(request({**BODY, "stop": ["three"]})))
+    assert text_of(frames) == "one two " and final(frames).statement.finish == Finish.STOP
+    assert final(frames).statement.token_ids == tuple(b"one two three")
+    await until(lambda: node.llama.stopped == 1)
+
+
+async def test_completions_carry_text(net: Any) -> None:
+    node = await net.add()
+    frames = await node.ask(encode(request({"prompt": "Once"}, endpoint=Endpoint.COMPLETION)))
+    assert text_of(frames) == "Hello there" and final(frames).prompt_tokens == 4
+
+
+async def test_bad_requests_get_stable_codes(net: Any) -> None:
+    node = await net.add()
+    cases: list[tuple[bytes, str]] = [
+        (b"\xff\xff\xff", "invalid_request"),
+        (encode(request(model="other")), "model_not_found"),
+        (encode(request(nonce=b"")), "invalid_request"),
+        (encode(request(b"{not json")), "invalid_request"),
+        (encode(request(b"[" * 100_000)), "invalid_request"),
+        (encode(request({"messages": []})), "invalid_request"),
+        (encode(request({"messages": [{"role": "user", "content": "x" * 300}]})), "context_length_exceeded"),
+        (encode(request(endpoint=0)), "invalid_request"),
+    ]
+    for raw, code in cases:
+        frames = await node.ask(raw)
+        assert failure(frames).code == code and failure(frames).message
+        assert all(frame.kind != FrameKind.FINAL for frame in frames)
+    assert not node.llama.asked
+
+
+async def test_an_engine_that_fails_is_said_so(net: Any, fake_llama: Any) -> None:
+    node = await net.add(llama=fake_llama(fail=500))
+    assert failure(await node.ask(encode(request()))).code == "engine_failed"
+    node.llama.fail, node.llama.break_off = 0, True
+    frames = await node.ask(encode(request()))
+    assert text_of(frames) and failure(frames).code == "engine_failed"
+    assert node.answering.admission.running == 0
+
+
+async def test_a_deadline_ends_the_answer_and_the_engine(net: Any, fake_llama: Any) -> None:
+    node = await net.add(llama=fake_llama(text="x" * 50, delay_s=0.05))
+    frames = await node.ask(encode(request(deadline_ms=200)))
+    assert failure(frames).code == "deadline_exceeded" and failure(frames).status == 504
+    await until(lambda: node.llama.running == 0)
+
+
+async def test_cancelling_stops_the_engine(net: Any, fake_llama: Any) -> None:
+    node = await net.add(llama=fake_llama(text="x" * 60, delay_s=0.05))
+    task = asyncio.create_task(node.ask(encode(request())))
+    await until(lambda: node.llama.running == 1)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    await until(lambda: node.llama.running == 0)
+    assert node.answering.admission.running == 0
+
+
+async def test_requests_wait_for_a_slot_and_are_refused_beyond_the_queue(net: Any, fake_llama: Any) -> None:
+    node = await net.add(slots=1, llama=fake_llama(delay_s=0.01))
+    replies = await asyncio.gather(*(node.ask(encode(request())) for _ in range(12)))
+    codes = [failure(frames).code if frames[-1].kind == FrameKind.FAILED else "" for frames in replies]
+    assert codes.count("overloaded") == 3 and codes.count("") == 9
+    assert all(failure(frames).retry_after >= 1 for frames in replies if frames[-1].kind == FrameKind.FAILED)
+
+
+async def test_a_draining_node_refuses_what_is_new(net: Any) -> None:
+    node = await net.add()
+    node.answering.admission.draining = True
+    assert failure(await node.ask(encode(request()))).code == "overloaded"
+
+
+async def test_a_request_is_answered_by_the_peer_that_was_chosen(net: Any, fake_llama: Any) -> None:
+    first = await net.add(policy="round-robin")
+    second = await net.add(llama=fake_llama(text="From afar"))
+    await net.meet()
+    replies = [await first.ask(encode(request())) for _ in range(4)]
+    routes = {final(frames).route for frames in replies}
+    assert routes == {(first.id,), (first.id, second.id)}
+    afar = next(frames for frames in replies if len(final(frames).route) == 2)
+    assert text_of(afar) == "From afar" and decode(ReplyFinal, afar[0].payload).route == (first.id, second.id)
+    end = final(afar)
+    assert end.statement.node_id == second.id and verify(second.key.public, statement_bytes(end.statement), end.signature)
+    assert second.llama.asked[0]["seed"] == sampling_seed(NONCE, second.id, end.statement.model_hash)
+
+
+async def test_a_peer_that_fails_before_its_first_text_is_replaced(net: Any, fake_llama: Any) -> None:
+    first = await net.add(policy="round-robin")
+    second = await net.add(llama=fake_llama(fail=500))
+    await net.meet()
+    for _ in range(4):
+        assert final(await first.ask(encode(request()))).route[-1] == first.id
+    assert second.llama.asked
+    await second.runners[0].cleanup()
+    for _ in range(4):
+        assert final(await first.ask(encode(request()))).route == (first.id,)
+
+
+async def test_a_peer_lost_in_mid_answer_is_an_error_not_silence(net: Any, fake_llama: Any) -> None:
+    first = await net.add(policy="round-robin")
+    await net.add(llama=fake_llama(break_off=True))
+    await net.meet()
+    codes = [failure(f).code for f in [await first.ask(encode(request())) for _ in range(4)] if f[-1].kind == FrameKind.FAILED]
+    assert codes and set(codes) == {"engine_failed"}
+
+
+async def test_a_silent_peer_is_given_up(net: Any, fake_llama: Any, monkeypatch: Any) -> None:
+    monkeypatch.setattr(peers, "SILENCE_S", 0.3)
+    monkeypatch.setattr(peers, "HEARTBEAT_S", 60.0)
+    first = await net.add(policy="round-robin")
+    await net.add(llama=fake_llama(delay_s=5.0))
+    await net.meet()
+    for _ in range(2):
+        assert final(await first.ask(encode(request()))).route[-1] == first.id
+
+
+async def test_heartbeats_keep_a_slow_peer(net: Any, fake_llama: Any, monkeypatch: Any) -> None:
+    monkeypatch.setattr(peers, "SILENCE_S", 0.9)
+    monkeypatch.setattr(peers, "HEARTBEAT_S", 0.25)
+    first = await net.add(policy="round-robin")
+    second = await net.add(llama=fake_llama(text="a", delay_s=1.2))
+    await net.meet()
+    replies = [await first.ask(encode(request())) for _ in range(2)]
+    assert {final(frames).route[-1] for frames in replies} == {first.id, second.id}
+
+
+async def test_cancelling_reaches_the_peer(net: Any, fake_llama: Any) -> None:
+    first = await net.add(policy="round-robin", llama=fake_llama(text="x" * 60, delay_s=0.05))
+    second = await net.add(llama=fake_llama(text="x" * 60, delay_s=0.05))
+    await net.meet()
+    tasks = [asyncio.create_task(first.ask(encode(request()))) for _ in range(2)]
+    await until(lambda: first.llama.running == 1 and second.llama.running == 1)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    await until(lambda: first.llama.running == 0 and second.llama.running == 0)
+
+
+async def test_an_untrusted_peer_gets_nothing_but_answers_what_enters_there(net: Any) -> None:
+    first = await net.add(policy="round-robin")
+    second = await net.add(policy="round-robin")
+    net.list(second, trusted=False)
+    await net.meet()
+    for _ in range(3):
+        assert final(await first.ask(encode(request()))).route == (first.id,)
+        assert final(await second.ask(encode(request()))).route == (second.id,)
+
+
+async def until(condition: Any) -> None:
+    """Wait for a condition; the test's own patience bounds it."""
+    for _ in range(400):
+        if condition():
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError("it did not come about")
