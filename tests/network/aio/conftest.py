@@ -1,0 +1,93 @@
+"""An overlay on loopback in one process: real relays, a real model node's clove server, real WebSockets."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from network.aio.user_node import UserNode
+from network.chain_records import DirectoryEntry, DirectoryRecord
+from network.crypto import SigningKey, exchange_public
+from network.directory import Directory
+from network.ids import Role, node_id
+from relay.aio.server import RelayServer
+from relay.core import RelayCore
+from serving_node.aio.clove_server import CloveServer, ReplyStream
+
+
+class Overlay:
+    """16 relays, model nodes as asked for, user nodes as asked for."""
+
+    def __init__(self) -> None:
+        self.draw = random.Random(5).randbytes
+        self.entries: list[DirectoryEntry] = []
+        self.relays: dict[str, tuple[RelayServer, RelayCore, web.AppRunner]] = {}
+        self.closers: list[Callable[[], Awaitable[Any]]] = []
+
+    def directory(self) -> Directory:
+        entries = tuple(sorted(self.entries, key=lambda each: each.node_id))
+        return Directory(DirectoryRecord("test", 1, 1, b"", entries), 1)
+
+    async def _serve(self, routes: list[web.RouteDef]) -> tuple[str, web.AppRunner]:
+        app = web.Application()
+        app.add_routes(routes)
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        return "{}:{}".format(*runner.addresses[0][:2]), runner
+
+    def _enter(self, role: Role, name: str, address: str, private: bytes) -> DirectoryEntry:
+        key = SigningKey(self.draw(32))
+        entry = DirectoryEntry(
+            node_id(key.public), key.public, exchange_public(private), role, name, address, f"family-{name}", trusted=True
+        )
+        self.entries.append(entry)
+        return entry
+
+    async def add_relay(self, number: int) -> None:
+        private = self.draw(32)
+        core = RelayCore(private, exchange_public(private), self.directory, self.draw)
+        server = RelayServer(core)
+        address, runner = await self._serve(server.routes())
+        name = f"relay-{number:02d}"
+        self._enter(Role.RELAY, name, address, private)
+        self.relays[name] = (server, core, runner)
+
+    async def kill_relay(self, name: str) -> None:
+        """The relay's links break and its port closes; the directory still lists it."""
+        server, _, runner = self.relays.pop(name)
+        await server.close()
+        await runner.cleanup()
+
+    async def add_model_node(
+        self, handler: Callable[[bytes, ReplyStream], Awaitable[None]]
+    ) -> tuple[CloveServer, DirectoryEntry]:
+        private = self.draw(32)
+        server = CloveServer(private, handler, self.draw)
+        address, runner = await self._serve(server.routes())
+        self.closers += [server.close, runner.cleanup]
+        return server, self._enter(Role.MODEL, "model-0", address, private)
+
+    async def add_user(self, **options: Any) -> UserNode:
+        user = UserNode(self.directory, self.draw, **options)
+        await user.start()
+        self.closers.insert(0, user.close)
+        return user
+
+    async def close(self) -> None:
+        for closer in self.closers:
+            await closer()
+        for name in list(self.relays):
+            await self.kill_relay(name)
+
+
+@pytest.fixture
+async def overlay() -> AsyncIterator[Overlay]:
+    """Sixteen relays that listen."""
+    built = Overlay()
+    await asyncio.gather(*(built.add_relay(number) for number in range(16)))
+    yield built
+    await built.close()
