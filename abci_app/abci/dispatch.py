@@ -7,6 +7,8 @@ Snapshots and vote extensions are answered honestly: there are none, and an empt
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from google.protobuf.message import DecodeError
+
 from abci_app.abci.pb import abci_pb2 as abci
 from abci_app.abci.pb import types_pb2 as types
 from abci_app.application import APP_VERSION, QUERY_CODESPACE, RELEASE, Application, QueryAnswer
@@ -45,7 +47,7 @@ def decode_request(raw: bytes) -> tuple[str, Any]:
     """The method's name and its request. Raises RemoteProtocolError."""
     try:
         request = abci.Request.FromString(raw)
-    except ValueError as error:  # protobuf's DecodeError is a ValueError
+    except DecodeError as error:
         raise RemoteProtocolError("a message that is not an ABCI request") from error
     method = request.WhichOneof("value")
     if method is None:

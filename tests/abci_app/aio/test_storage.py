@@ -1,0 +1,182 @@
+"""The store against its twin, a list of dictionaries; directories that must be refused; a torn write."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import plyvel
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from abci_app.aio import storage
+from abci_app.aio.storage import LevelStore, StoreError
+from abci_app.application import Staged
+from abci_app.state.app_hash import app_hash
+from abci_app.tree import Tree
+
+GENESIS = b"g" * 32
+keys = st.binary(min_size=1, max_size=2)
+blocks = st.lists(st.dictionaries(keys, st.one_of(st.none(), st.binary(min_size=1, max_size=4)), max_size=6), max_size=8)
+
+
+def open_store(path: Path, **changed: object) -> LevelStore:
+    arguments: dict[str, object] = {"chain_id": "store-test", "genesis_hash": GENESIS, **changed}
+    return LevelStore(path, **arguments)  # type: ignore[arg-type]
+
+
+def stage(tree: Tree, height: int, rows: dict[bytes, bytes | None]) -> Staged:
+    ordered = tuple(sorted(rows.items()))
+    root, nodes = tree.update(ordered)
+    return Staged(height, app_hash(root), ordered, tuple(sorted(nodes.items())))
+
+
+def begin(store: LevelStore) -> list[dict[bytes, bytes]]:
+    """Genesis and block 1."""
+    genesis = stage(Tree({}), 0, {b"g": b"0", b"h": b"0"})
+    nodes = {key: value for key, value in genesis.nodes if value is not None}
+    store.save(stage(Tree(nodes), 1, {b"g": b"1", b"h": None}), genesis)
+    return [{b"g": b"0", b"h": b"0"}, {b"g": b"1"}]
+
+
+@settings(max_examples=12, deadline=None)
+@given(history=blocks)
+def test_every_kept_version_reads_as_it_was(
+    history: list[dict[bytes, bytes | None]], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    path = tmp_path_factory.mktemp("store")
+    store = open_store(path)
+    twin = begin(store)
+    hashes = {1: store.app_hash}
+    for height, rows in enumerate(history, start=2):
+        store.save(stage(Tree(store.version(store.height).nodes), height, rows), None)
+        hashes[height] = store.app_hash
+        after = {**twin[-1], **rows}
+        twin.append({key: value for key, value in after.items() if value is not None})
+        if height % 3 == 0:
+            store.close()
+            store = open_store(path)
+    assert (store.height, store.oldest) == (len(twin) - 1, 0)
+    everything = {key for rows in twin for key in rows} | {b"never"}
+    for height, rows in enumerate(twin):
+        version = store.version(height)
+        assert all(version.get(key) == rows.get(key) for key in everything)
+        if height:
+            assert app_hash(Tree(version.nodes).root()) == hashes[height]
+    latest = store.version(store.height)
+    assert list(latest.scan(b"")) == sorted(twin[-1].items())
+    assert list(latest.scan(b"a")) == sorted((k, v) for k, v in twin[-1].items() if k.startswith(b"a"))
+    store.close()
+
+
+def test_old_versions_are_forgotten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(storage, "KEPT_VERSIONS", 3)
+    store = open_store(tmp_path / "db")
+    begin(store)
+    for height in range(2, 9):
+        store.save(stage(Tree(store.version(store.height).nodes), height, {b"k": bytes([height])}), None)
+    assert store.oldest == 5
+    assert store.version(5).get(b"k") == b"\x05"
+    with pytest.raises(AssertionError):
+        store.version(4)
+    assert {key[1:9] for key, _ in store.scan(b"u", skip=0)} == {height.to_bytes(8, "big") for height in (6, 7, 8)}
+
+
+def test_a_fresh_directory_has_no_height(tmp_path: Path) -> None:
+    store = open_store(tmp_path / "deep" / "db")
+    assert (store.height, store.oldest, store.app_hash) == (0, 0, b"")
+    store.close()
+    assert open_store(tmp_path / "deep" / "db").height == 0
+
+
+def test_directories_that_are_not_this_chains_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "db"
+    store = open_store(path)
+    begin(store)
+    with pytest.raises(StoreError, match="in use by another process"):
+        open_store(path)
+    store.close()
+    with pytest.raises(StoreError, match="belongs to the chain 'store-test'"):
+        open_store(path, chain_id="another")
+    with pytest.raises(StoreError, match="another genesis"):
+        open_store(path, genesis_hash=b"h" * 32)
+    foreign = plyvel.DB(str(tmp_path / "foreign"), create_if_missing=True)
+    foreign.put(b"a", b"b")
+    foreign.close()
+    with pytest.raises(StoreError, match="not PlanetServe's"):
+        open_store(tmp_path / "foreign")
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "a.txt").write_text("mine")
+    with pytest.raises(StoreError, match="not a LevelDB database"):
+        open_store(tmp_path / "notes")
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(StoreError, match="not a directory"):
+        open_store(tmp_path / "file")
+
+
+@pytest.mark.parametrize("what", ["value", "node", "root", "meta", "format"])
+def test_a_corrupt_directory_is_refused(tmp_path: Path, what: str) -> None:
+    path = tmp_path / "db"
+    store = open_store(path)
+    begin(store)
+    store.save(stage(Tree(store.version(1).nodes), 2, {b"a": b"1", b"b": b"2", b"c": b"3"}), None)
+    store.close()
+    database = plyvel.DB(str(path))
+    if what == "value":
+        database.put(b"sb", b"changed")
+    elif what == "node":
+        leaf = next(key for key, value in database.iterator(prefix=b"t") if value[:1] == b"L")
+        database.delete(leaf)
+    elif what == "root":
+        database.put(b"t" + bytes(9), b"B" + bytes(64))
+    elif what == "meta":
+        database.put(b"m", b"\xff")
+    else:
+        database.put(b"m", b"\x08\x09" + database.get(b"m")[2:])
+    database.close()
+    with pytest.raises(StoreError, match="remove it"):
+        open_store(path)
+    with pytest.raises(StoreError, match="remove it"):
+        open_store(path)  # and is not left locked
+
+
+def test_damaged_files_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "db"
+    store = open_store(path)
+    begin(store)
+    store.close()
+    (path / "CURRENT").write_text("MANIFEST-999999\n")
+    with pytest.raises(StoreError, match="remove it"):
+        open_store(path)
+
+
+KILLED = """
+import os, sys
+sys.path[:0] = [sys.argv[1], sys.argv[2]]
+from pathlib import Path
+import test_storage as t
+store = t.open_store(Path(sys.argv[3]))
+t.begin(store)
+for height in range(2, 2000):
+    rows = {b"a": height.to_bytes(4, "big"), b"k%d" % height: b"v"}
+    store.save(t.stage(t.Tree(store.version(store.height).nodes), height, rows), None)
+    print(height, flush=True)
+"""
+
+
+def test_kill_9_leaves_a_height_and_never_something_between(tmp_path: Path) -> None:
+    here = Path(__file__).resolve()
+    command = [sys.executable, "-c", KILLED, str(here.parents[3]), str(here.parent), str(tmp_path / "db")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if int(line) >= 40:
+                process.kill()
+                break
+        said = [int(line) for line in process.stdout if line.strip().isdigit()]
+    store = open_store(tmp_path / "db")
+    assert store.height >= max([40, *said])
+    version = store.version(store.height)
+    assert version.get(b"a") == store.height.to_bytes(4, "big")
+    assert app_hash(Tree(version.nodes).root()) == store.app_hash
+    assert store.version(store.height - 1).get(b"a") == (store.height - 1).to_bytes(4, "big")
