@@ -27,7 +27,9 @@ class ChildProcess:
         self._environment = None if environment is None else {**os.environ, **environment}
         self._process: asyncio.subprocess.Process | None = None
         self._lines: deque[str] = deque(maxlen=_KEPT_LINES)
-        self._drain: asyncio.Task[None] | None = None
+        self._drains: list[asyncio.Task[None]] = []
+        self._first = b""
+        self._spoke = asyncio.Event()
 
     @property
     def running(self) -> bool:
@@ -52,7 +54,7 @@ class ChildProcess:
             limit=1 << 20,
         )
         assert self._process.stdin is not None
-        self._drain = asyncio.create_task(self._keep_last_lines())
+        self._drains = [asyncio.create_task(self._read_stdout()), asyncio.create_task(self._read_stderr())]
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             self._process.stdin.write(given)
             await self._process.stdin.drain()
@@ -60,8 +62,8 @@ class ChildProcess:
 
     async def first_line(self) -> bytes:
         """The first line on stdout; empty when it ended without one."""
-        assert self._process is not None and self._process.stdout is not None
-        return await self._process.stdout.readline()
+        await self._spoke.wait()
+        return self._first
 
     async def wait(self) -> int:
         """Until it ends: its exit code."""
@@ -69,7 +71,7 @@ class ChildProcess:
         return await self._process.wait()
 
     def last_words(self) -> str:
-        """The end of what it wrote to stderr, on one line."""
+        """The end of what it wrote, on one line."""
         return " / ".join(line for line in self._lines if line)[-800:]
 
     async def close(self) -> None:
@@ -83,15 +85,27 @@ class ChildProcess:
             except TimeoutError:
                 self._process.kill()
                 await self._process.wait()
-        if self._drain is not None:
-            self._drain.cancel()
-            await asyncio.gather(self._drain, return_exceptions=True)
+        for drain in self._drains:
+            drain.cancel()
+        await asyncio.gather(*self._drains, return_exceptions=True)
 
-    async def _keep_last_lines(self) -> None:
+    async def _read_stdout(self) -> None:
+        assert self._process is not None and self._process.stdout is not None
+        try:
+            self._first = await self._process.stdout.readline()
+        finally:
+            self._spoke.set()
+        self._lines.append(self._first.decode(errors="replace").strip())
+        await self._keep_last_lines(self._process.stdout)
+
+    async def _read_stderr(self) -> None:
         assert self._process is not None and self._process.stderr is not None
+        await self._keep_last_lines(self._process.stderr)
+
+    async def _keep_last_lines(self, stream: asyncio.StreamReader) -> None:
         while True:
             try:
-                line = await self._process.stderr.readline()
+                line = await stream.readline()
             except ValueError:  # a line beyond the reader's limit: not worth keeping
                 continue
             if not line:

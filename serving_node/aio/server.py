@@ -28,6 +28,7 @@ from serving_node.aio.embedded import EmbeddedEngine
 from serving_node.aio.group import Group
 from serving_node.aio.metrics import ServingMetrics
 from serving_node.aio.peers import ForwardServer, PeerClient
+from serving_node.aio.vllm import VllmEngine
 from serving_node.config import EngineConfig, ServingConfig
 from serving_node.engine import Engine
 from serving_node.failure import ServeError
@@ -42,7 +43,7 @@ LOAD_PAUSE_S = 1.0
 
 def make_engine(config: EngineConfig) -> Engine:
     """The engine that the settings name."""
-    return EmbeddedEngine(config)
+    return VllmEngine(config) if config.kind == "vllm" else EmbeddedEngine(config)
 
 
 class Sidecar:
