@@ -16,6 +16,8 @@ from network.errors import CryptoError, DecodeError
 TREE_DEPTH = 62
 TREE_SIZE = 1 << TREE_DEPTH
 OPERATOR = "simple:v"
+ABSENT = "planetserve:absent"
+EMPTY_LEAF = b"\x00" * 32
 
 
 class ProofRejected(CryptoError):
@@ -91,18 +93,31 @@ def check_value(ops: Sequence[ProofOp], *, store: str, key: bytes, value: bytes,
 
     Raises ProofRejected with the first thing that does not hold.
     """
-    if len(ops) != 2:
-        raise ProofRejected(f"the proof has {len(ops)} operators, not the two of a ledger value")
     if not value:
         raise ProofRejected("an empty value cannot be proven: it looks like absence")
-    inner = _opened(ops[0], key, "state tree")
+    _check(ops, OPERATOR, store, key, leaf_hash(key, value), app_hash)
+
+
+def check_absence(ops: Sequence[ProofOp], *, store: str, key: bytes, app_hash: bytes) -> None:
+    """Whether `ops` prove that nothing lies where `key` would. CometBFT has no such operator; this one is ours.
+
+    Raises ProofRejected with the first thing that does not hold.
+    """
+    _check(ops, ABSENT, store, key, EMPTY_LEAF, app_hash)
+
+
+def _check(ops: Sequence[ProofOp], kind: str, store: str, key: bytes, leaf: bytes, app_hash: bytes) -> None:
+    """Both operators, from the leaf that must stand at the key's index up to the app hash."""
+    if len(ops) != 2:
+        raise ProofRejected(f"the proof has {len(ops)} operators, not the two of the ledger's state")
+    inner = _opened(ops[0], kind, key, "state tree")
     if inner.total != TREE_SIZE or len(inner.aunts) != TREE_DEPTH:
         raise ProofRejected(f"the state tree's proof is not of depth {TREE_DEPTH}")
     if inner.index != leaf_index(key):
         raise ProofRejected("the proven leaf does not stand where this key's leaf stands")
-    if inner.leaf_hash != leaf_hash(key, value):
-        raise ProofRejected("the proven leaf holds another value")
-    outer = _opened(ops[1], store.encode(), "store map")
+    if inner.leaf_hash != leaf:
+        raise ProofRejected("the proven leaf holds something else")
+    outer = _opened(ops[1], OPERATOR, store.encode(), "store map")
     if outer.total != 1 or outer.index != 0 or outer.aunts:
         raise ProofRejected("the store map's proof is not of a single store")
     root = tree_root(inner.leaf_hash, inner.index, inner.aunts)
@@ -112,10 +127,10 @@ def check_value(ops: Sequence[ProofOp], *, store: str, key: bytes, value: bytes,
         raise ProofRejected("the proof leads to another app hash than the header's")
 
 
-def _opened(op: ProofOp, key: bytes, place: str) -> MerkleProof:
+def _opened(op: ProofOp, kind: str, key: bytes, place: str) -> MerkleProof:
     """The Merkle proof inside an operator, after its kind and both of its keys have been compared."""
-    if op.kind != OPERATOR:
-        raise ProofRejected(f"the {place}'s operator is {op.kind!r}, not {OPERATOR!r}")
+    if op.kind != kind:
+        raise ProofRejected(f"the {place}'s operator is {op.kind!r}, not {kind!r}")
     try:
         value_op = decode(ValueOp, op.data)
     except DecodeError as error:

@@ -1,8 +1,8 @@
 """The chain as every role sees it: proven reads, signed transactions, and a directory that keeps itself fresh.
 
 Every value has passed the light client (`docs/light-client.md`): a header of more than 2/3 of the genesis power, two
-Merkle operators, the key that was asked for, and a height no lower than what was proven before. Absence is the one thing
-that comes unproven: `verified` is False then.
+Merkle operators, the key that was asked for, and a height no lower than what was proven before. Absence is proven alike,
+where the answer carries such a proof; `verified` says whether it did.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ from network.crypto import SigningKey, sha256
 from network.directory import Directory, empty
 from network.light import GenesisTrust, Header, check_header
 from network.light_json import IncludedTx, abci_value, included_tx, proof_ops, signed_header
-from network.proof import ProofRejected, check_value, root_from_aunts
+from network.proof import ProofRejected, check_absence, check_value, root_from_aunts
 
 __all__ = ["ChainClient", "ChainUnavailable", "ProofRejected", "Proven", "TxResult"]
 
@@ -42,7 +42,7 @@ REBROADCAST_S = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Proven:
-    """The answer to one read: the value, the state's height, and whether a proof was checked (never for absence)."""
+    """The answer to one read: the value, the state's height, and whether a proof was checked; only absence may lack one."""
 
     value: bytes | None
     height: int
@@ -220,14 +220,18 @@ class ChainClient:
         answer = abci_value(response)
         if answer.height < floor:
             raise ProofRejected(f"the answer is of height {answer.height}, but {floor} was proven before")
-        if answer.code == KEY_NOT_FOUND:
-            return Proven(None, answer.height, False)
-        if answer.code != 0:
+        if answer.code not in (0, KEY_NOT_FOUND):
             raise RpcError(answer.code, answer.log or "the application refused the query")
-        if answer.key != key or answer.value is None:
+        if answer.key != key or (answer.value is None) != (answer.code == KEY_NOT_FOUND):
             raise ProofRejected("the answer is for another key than the one asked for, or empty")
+        ops = proof_ops(response)
+        if answer.value is None and not ops:
+            return Proven(None, answer.height, False)
         app_hash = await self._app_hash(answer.height + 1)
-        check_value(proof_ops(response), store=STORE_NAME, key=key, value=answer.value, app_hash=app_hash)
+        if answer.value is None:
+            check_absence(ops, store=STORE_NAME, key=key, app_hash=app_hash)
+        else:
+            check_value(ops, store=STORE_NAME, key=key, value=answer.value, app_hash=app_hash)
         self._proven_height = max(self._proven_height, answer.height)
         return Proven(answer.value, answer.height, True)
 

@@ -27,12 +27,13 @@ async def chat(arguments: argparse.Namespace) -> int:
     for name in ("model", "max_tokens", "temperature", "seed"):
         if getattr(arguments, name) is not None:
             body[name] = getattr(arguments, name)
+    began = time.monotonic()
     try:
         async with (
             aiohttp.ClientSession(timeout=TIMEOUT) as session,
             session.post(f"{base}/chat/completions", json=body) as response,
         ):
-            return await _answer(response, arguments.output == "json")
+            return await _answer(response, arguments.output == "json", began)
     except aiohttp.ClientConnectorError as error:
         raise CommandFailed(
             f"no gateway answers at {base} ({error.os_error.strerror or error}); start one: planetserve localnet up",
@@ -46,11 +47,10 @@ def _system(text: str | None) -> list[dict[str, str]]:
     return [{"role": "system", "content": text}] if text else []
 
 
-async def _answer(response: aiohttp.ClientResponse, as_json: bool) -> int:
+async def _answer(response: aiohttp.ClientResponse, as_json: bool, began: float) -> int:
     """Print the streamed answer. Raises CommandFailed with the gateway's own words."""
     if response.status != 200:
         raise _refused(await response.text(), response.status)
-    began = time.monotonic()
     first = 0.0
     texts: list[str] = []
     last: dict[str, Any] = {}

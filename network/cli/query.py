@@ -13,16 +13,16 @@ from network.chain_records import (
     DirectoryRecord,
     EpochRecord,
     NodeRecord,
+    OpenedChallenges,
     Params,
     TranscriptRecord,
     ValidatorRecord,
-    commitment_key,
     epoch_key,
     node_key,
+    opened_key,
     transcript_key,
     validator_key,
 )
-from network.chain_tx import CommitChallenges
 from network.cli import home, views
 from network.cli.output import CommandFailed, run, show_fields, show_json, show_table
 from network.codec import decode
@@ -45,10 +45,11 @@ class Query:
         proven, directory = await self._directory()
         epoch, _ = await self._client.load(EpochRecord, CURRENT_EPOCH_KEY)
         committee = [views.validator_view(address, record) for address, record, _ in await self._members()]
+        listed = sorted((views.entry_view(entry) for entry in directory.entries), key=lambda row: (row["role"], row["name"]))
         return {
             "height": proven.height,
             "epoch": directory.epoch if epoch is None else epoch.number,
-            "nodes": [*committee, *(views.entry_view(entry) for entry in directory.entries)],
+            "nodes": [*committee, *listed],
             **self._proof(DIRECTORY_KEY, proven),
         }
 
@@ -138,12 +139,12 @@ class Query:
         raise CommandFailed(f"no challenge {name.hex()} was opened in the epochs that the ledger keeps")
 
     async def _transcripts(self, epoch: int) -> Document:
-        """The opened challenges of an epoch, found by way of the commitments; a dummy has no transcript."""
+        """The opened challenges of an epoch, by the lists that the ledger keeps of them."""
         rows: list[Document] = []
         height = 0
         for validator in self._trust.validators:
-            committed, height = await self._client.load(CommitChallenges, commitment_key(epoch, validator.address))
-            for name in committed.commitments if committed is not None else ():
+            opened, height = await self._client.load(OpenedChallenges, opened_key(epoch, validator.address))
+            for name in opened.names if opened is not None else ():
                 key = transcript_key(epoch, name)
                 proven = await self._client.read(key)
                 if proven.value is not None:
