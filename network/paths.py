@@ -50,21 +50,30 @@ class RelayHistory:
         self._failed_at = {node: at for node, at in self._failed_at.items() if directory.get(node) is not None}
 
 
-def choose_paths(directory: Directory, history: RelayHistory, now: float, rng: Rng) -> PathSet:
-    """A fresh path set. Raises NoCircuits when the directory has too few relays or families."""
-    needed = GEOMETRY.n * GEOMETRY.hops
+def choose_paths(
+    directory: Directory,
+    history: RelayHistory,
+    now: float,
+    rng: Rng,
+    *,
+    count: int = GEOMETRY.n,
+    beside: Sequence[DirectoryEntry] = (),
+) -> PathSet:
+    """A fresh path set, or `count` paths that fit beside relays already in use. Raises NoCircuits when relays are too few."""
+    needed = count * GEOMETRY.hops
     relays = directory.relays()
     shuffled = sorted(relays, key=lambda relay: (history.suspicion(relay, now), rng(8)))
     chosen: list[DirectoryEntry] = []
-    families: set[str] = set()
+    families = {relay.family for relay in beside}
     for relay in shuffled:
         if len(chosen) < needed and relay.family not in families:
             chosen.append(relay)
             families.add(relay.family)
     if len(chosen) < needed:
+        whole = GEOMETRY.n * GEOMETRY.hops
+        known = len({relay.family for relay in relays})
         raise NoCircuits(
-            f"a path set needs {needed} relays of {needed} families; the directory has {len(relays)} relays "
-            f"of {len({r.family for r in relays})} families"
+            f"a path set needs {whole} relays of {whole} families; the directory has {len(relays)} relays of {known} families"
         )
     # Suspects come last in `chosen`; shuffle again, or they would always share one path.
     placed = sorted(chosen, key=lambda _: rng(8))

@@ -27,6 +27,7 @@ log = logging.getLogger(__name__)
 
 TAKE_SECONDS = 10.0
 ATTEMPTS = 3
+REPLACEMENTS = 2  # times that circuits of a path set which fail are built over other relays
 REBUILD_SECONDS = 0.1
 RETRY_SECONDS = (0.1, 0.5, 2.0, 5.0)
 TOO_FEW_SECONDS = 1.0  # how often a directory with too few relays is looked at again
@@ -244,15 +245,22 @@ class UserNode:
     async def _build(self, chosen: PathSet, accept: int) -> bool:
         """Build one path set, of at least `accept` circuits. True when it is ready."""
         self._history.forget_absent(self._directory())
-        built = await asyncio.gather(*(self._pool.build(path, self._on_lost) for path in chosen.paths))
-        for circuit, path in zip(built, chosen.paths, strict=True):
-            if circuit is None:
-                self._history.failed(path, self._clock())
-            else:
-                self._history.worked(path)
+        circuits: list[OpenCircuit | None] = [None] * GEOMETRY.n
+        await self._build_missing(circuits, chosen)
+        for _ in range(REPLACEMENTS):
+            missing = sum(circuit is None for circuit in circuits)
+            if not missing:
+                break
+            in_use = [relay for circuit in circuits if circuit is not None for relay in circuit.relays]
+            try:
+                now = self._clock()
+                chosen = choose_paths(self._directory(), self._history, now, self._rng, count=missing, beside=in_use)
+            except NoCircuits:
+                break
+            await self._build_missing(circuits, chosen)
         low, high = UNUSED_LIFE_SECONDS
-        path_set = ReadyPathSet(list(built), self._clock() + low + (high - low) * self._rng(1)[0] / 256)
-        if sum(circuit is not None and circuit.is_open for circuit in built) < accept:
+        path_set = ReadyPathSet(circuits, self._clock() + low + (high - low) * self._rng(1)[0] / 256)
+        if sum(circuit is not None and circuit.is_open for circuit in circuits) < accept:
             self._reason = "some relays do not answer"
             path_set.close()
             return False
@@ -262,6 +270,21 @@ class UserNode:
             self._ready.append(path_set)
             self._changed.notify_all()
         return True
+
+    async def _build_missing(self, circuits: list[OpenCircuit | None], chosen: PathSet) -> None:
+        """Try one path of `chosen` for every place without a circuit."""
+        places = [place for place, circuit in enumerate(circuits) if circuit is None]
+        try:
+            built = await asyncio.gather(*(self._pool.build(path, self._on_lost) for path in chosen.paths))
+        except asyncio.CancelledError:
+            ReadyPathSet(circuits, 0.0).close()
+            raise
+        for place, path, circuit in zip(places, chosen.paths, built, strict=True):
+            circuits[place] = circuit
+            if circuit is None:
+                self._history.failed(path, self._clock())
+            else:
+                self._history.worked(path)
 
     def _on_lost(self, circuit: OpenCircuit) -> None:
         """A circuit ended and it was not us: its relays are suspects, and a ready path set may be useless."""

@@ -65,3 +65,13 @@ def test_suspicion_ends_by_time_by_success_and_by_leaving(directory_of: Any) -> 
     assert history.suspicion(relays[0], NOW + 1) == 0 and history.suspicion(relays[1], NOW + 1) > 0
     history.forget_absent(directory_of([]))
     assert history.suspicion(relays[1], NOW + 1) == 0
+
+
+def test_a_replacement_fits_beside_the_paths_that_stand(directory_of: Any, draw: Callable[[int], bytes]) -> None:
+    directory = directory_of([f"family-{i}" for i in range(16)])
+    whole = choose_paths(directory, RelayHistory(), NOW, draw)
+    standing = [relay for path in whole.paths[1:] for relay in path]
+    (path,) = choose_paths(directory, RelayHistory(), NOW, draw, count=1, beside=standing).paths
+    assert len(path) == GEOMETRY.hops and not {r.family for r in path} & {r.family for r in standing}
+    with pytest.raises(NoCircuits):
+        choose_paths(directory, RelayHistory(), NOW, draw, count=2, beside=[*standing, *path])
