@@ -1,0 +1,50 @@
+"""The pool of circuits on real links: one link per first relay, ends that are reported, nothing kept."""
+
+import asyncio
+import time
+from typing import Any
+
+import pytest
+
+from network.aio.circuits import CircuitPool, OpenCircuit
+
+
+@pytest.fixture
+async def pool(overlay: Any) -> Any:
+    built = CircuitPool(overlay.draw, time.time)
+    overlay.closers.insert(0, built.close)
+    return built
+
+
+def _path(overlay: Any, *numbers: int) -> list[Any]:
+    return [next(e for e in overlay.entries if e.name == f"relay-{number:02d}") for number in numbers]
+
+
+async def _settled(condition: Any) -> None:
+    async with asyncio.timeout(20):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+async def test_circuits_share_the_link_to_their_first_relay(overlay: Any, pool: Any) -> None:
+    lost: list[OpenCircuit] = []
+    one = await pool.build(_path(overlay, 0, 1, 2), lost.append)
+    two = await pool.build(_path(overlay, 0, 3, 4), lost.append)
+    assert one.is_open and two.is_open and one.link == two.link and one.link_id != two.link_id
+    assert pool.open_circuits == 2
+    ended: list[bool] = []
+    one.attach(lambda data: None, lambda: ended.append(True))
+    await overlay.kill_relay("relay-02")
+    await _settled(lambda: ended == [True])
+    assert lost == [one] and not one.is_open and two.is_open
+    one.send(b"")
+    two.close()
+    assert lost == [one] and pool.open_circuits == 0
+    await _settled(lambda: not len(overlay.relays["relay-00"][1].circuits))
+
+
+async def test_a_relay_that_is_gone_is_no_circuit(overlay: Any, pool: Any) -> None:
+    path = _path(overlay, 0, 1, 2)
+    await overlay.kill_relay("relay-00")
+    assert await pool.build(path, lambda circuit: None) is None
+    assert pool.open_circuits == 0
