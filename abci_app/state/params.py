@@ -15,10 +15,10 @@ PROFILES = ("seeded", "paper")
 
 DEFAULT = Params(
     epoch_blocks=60,
-    vrf_end=5,
-    commit_end=10,
-    send_end=28,
-    publish_end=36,
+    vrf_end=7,
+    commit_end=8,
+    send_end=23,
+    publish_end=31,
     score_end=51,
     reveal_end=57,
     slots=16,

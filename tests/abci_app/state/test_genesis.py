@@ -42,7 +42,7 @@ def build(app_state: object, height: int = 1) -> Genesis:
 def test_records() -> None:
     state = genesis_state(build(document(), 5))
     params = state.load(Params, PARAMS_KEY)
-    assert params is not None and (params.epoch_blocks, params.profile, params.vrf_end) == (90, "paper", 5)
+    assert params is not None and (params.epoch_blocks, params.profile, params.tau) == (90, "paper", 400_000_000)
     member = state.load(ValidatorRecord, validator_key(node_id(CONSENSUS[1])))
     assert member == ValidatorRecord(CONSENSUS[1], VERIFIER[1], 7, "v1"), "powers are CometBFT's"
     assert state.load(ModelGroup, group_key("tiny")) == ModelGroup("tiny", MODEL, "llamacpp-mt19937-v1")
