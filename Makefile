@@ -48,11 +48,12 @@ lint: setup-env ## Check style, types and import rules
 
 .PHONY: proto
 proto: setup-env ## Generate the protobuf code of abci_app/abci/pb again
-	@$(BIN)/python -m abci_app.abci.proto
+	@$(BIN)/python -m grpc_tools.protoc -Iabci_app/abci/pb=abci_app/abci/proto --python_out=. --pyi_out=. \
+		abci_app/abci/proto/types.proto abci_app/abci/proto/abci.proto
 
 .PHONY: bench-forwarding
 bench-forwarding: setup-env ## Time the HR-Tree and the routing decision (OUTPUT=json)
-	@$(BIN)/python -m tests.bench.forwarding $(if $(OUTPUT),--output $(OUTPUT))
+	@$(BIN)/python -m evals.forwarding.bench_index $(if $(OUTPUT),--output $(OUTPUT))
 
 .PHONY: lock
 lock: ## Resolve the dependencies again into requirements*.txt (needs uv)

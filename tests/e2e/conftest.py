@@ -21,11 +21,16 @@ PLANETSERVE = str(Path(sys.executable).parent / "planetserve")
 HERE = Path(__file__).parent
 
 
+@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Everything in this folder drives a network."""
-    for item in items:
-        if HERE in item.path.parents:
-            item.add_marker(pytest.mark.e2e)
+    """Everything in this folder drives a network; what needs none of its own runs before the shared one is started."""
+    ours = [item for item in items if HERE in item.path.parents]
+    for item in ours:
+        item.add_marker(pytest.mark.e2e)
+    ours.sort(key=lambda item: "localnet" in getattr(item, "fixturenames", ()))
+    places = [index for index, item in enumerate(items) if HERE in item.path.parents]
+    for index, item in zip(places, ours, strict=True):
+        items[index] = item
 
 
 @dataclass
