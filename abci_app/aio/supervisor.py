@@ -21,14 +21,14 @@ from abci_app.aio.children import Child
 from abci_app.aio.preflight import preflight
 from abci_app.config import ValidatorConfig
 from network.config import Address
-from network.errors import PlanetServeError
+from network.errors import ConfigError, PlanetServeError
 
 SOCKET_PATIENCE = 30.0
 STOP_PATIENCE = 3.0
 HEALTHY_SECONDS = 60.0
 FIRST_DELAY, LONGEST_DELAY = 0.5, 30.0
 VERIFIER_NICE = 10
-VERIFIER_DELAY = 5.0
+FIRST_VERIFIER_DELAY, LONGEST_VERIFIER_DELAY = 5.0, 60.0
 CANNOT_START = 3
 
 # What CometBFT says when starting it again cannot help, and what the operator can do.
@@ -56,7 +56,8 @@ class Supervisor:
         self._app: Child | None = None
         self._comet: Child | None = None
         self._verifier: Child | None = None
-        self._verifier_from: float | None = None
+        self._verifier_from = 0.0
+        self._verifier_delay = FIRST_VERIFIER_DELAY
         self._comet_tail: deque[str] = deque(maxlen=20)
         self._comet_rest = b""
         self._wake_in, self._wake_out = os.pipe()
@@ -64,7 +65,12 @@ class Supervisor:
     def run(self) -> int:
         """Keep the validator running. Raises ConfigError or HopelessStart when it cannot, with nothing left behind."""
         self._catch_signals()
-        preflight(self._config)
+        try:
+            preflight(self._config)
+        except ConfigError:
+            if self._stopping:  # Ctrl-C reached what it had asked, too
+                return 0
+            raise
         try:
             self._keep_alive()
         finally:
@@ -148,9 +154,12 @@ class Supervisor:
             return 60.0
         now = monotonic()
         if child is not None:
-            logger.warning("%s; it starts again in %.0f s", child.describe_end(), VERIFIER_DELAY)
-            self._verifier, self._verifier_from = None, now + VERIFIER_DELAY
-        if self._verifier_from is not None and now < self._verifier_from:
+            if now - child.started > HEALTHY_SECONDS:
+                self._verifier_delay = FIRST_VERIFIER_DELAY
+            logger.warning("%s; it starts again in %.0f s", child.describe_end(), self._verifier_delay)
+            self._verifier, self._verifier_from = None, now + self._verifier_delay
+            self._verifier_delay = min(LONGEST_VERIFIER_DELAY, self._verifier_delay * 2)
+        if now < self._verifier_from:
             return self._verifier_from - now
         if not is_ready(self._config.node.metrics):
             return 0.5

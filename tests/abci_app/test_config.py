@@ -26,7 +26,7 @@ from network.config import Address
 from network.crypto import SigningKey, sha256
 from network.errors import ConfigError
 
-HOME = Path("/home/somebody/net/validator-0")
+HOME = Path("/srv/net/validator-0")
 
 
 def raw() -> dict[str, Any]:
@@ -90,10 +90,10 @@ def test_a_bad_value_is_named(table: str, key: str, value: object, complaint: st
 
 def test_comet_config_is_toml_that_says_what_we_mean() -> None:
     settings = CometSettings(
-        'a "quoted" name', Path("/tmp/a b/s"), Address("127.0.0.1", 1), Address("127.0.0.1", 2), ("id@127.0.0.1:4", "x@y:5")
+        'a "quoted" name', Path("/run/a b/s"), Address("127.0.0.1", 1), Address("127.0.0.1", 2), ("id@127.0.0.1:4", "x@y:5")
     )
     config = tomllib.loads(render_comet_config(settings))
-    assert config["proxy_app"] == "unix:///tmp/a b/s" and config["moniker"] == 'a "quoted" name'
+    assert config["proxy_app"] == "unix:///run/a b/s" and config["moniker"] == 'a "quoted" name'
     assert config["p2p"]["persistent_peers"] == "id@127.0.0.1:4,x@y:5" and config["p2p"]["laddr"] == "tcp://127.0.0.1:2"
     assert config["consensus"]["timeout_commit"] == "1000ms" and config["log_level"] == "error"
 
