@@ -24,8 +24,9 @@ MAX_DELTA = 32 * 1024
 MAX_SNAPSHOT = 1024 * 1024
 MAX_POST = 256 * 1024
 MAX_POST_DELTAS = 64
-# Front coding lets few bytes stand for many symbols; this bounds the work one update can ask for.
-MAX_SYMBOLS = 512 * 1024
+# Front coding lets few bytes stand for many symbols; these bound the work that one delta or snapshot can ask for.
+MAX_DELTA_SYMBOLS = 64 * 1024
+MAX_SNAPSHOT_SYMBOLS = 512 * 1024
 
 
 class Refused(RemoteProtocolError):
@@ -216,7 +217,7 @@ def fold(paths: Iterable[tuple[ChangeKind, bytes]]) -> tuple[Change, ...]:
     return tuple(changes)
 
 
-def unfold(changes: tuple[Change, ...], budget: int = MAX_SYMBOLS) -> list[tuple[ChangeKind, bytes]]:
+def unfold(changes: tuple[Change, ...], budget: int) -> list[tuple[ChangeKind, bytes]]:
     """The paths of a section. Raises Refused for a change that cannot be, or more than `budget` symbols in all."""
     paths: list[tuple[ChangeKind, bytes]] = []
     before = b""

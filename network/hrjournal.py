@@ -10,7 +10,7 @@ from network.crypto import SigningKey
 from network.hrdelta import (
     MAX_DELTA,
     MAX_SNAPSHOT,
-    MAX_SYMBOLS,
+    MAX_SNAPSHOT_SYMBOLS,
     Change,
     ChangeKind,
     LoadReport,
@@ -101,7 +101,7 @@ class Journal:
     def _held(self, generation: int) -> tuple[Change, ...]:
         newest = sorted(self._index.tree(generation).paths(self.own), reverse=True)
         # Two generations may be full; a change costs at most 12 bytes beside its symbols.
-        symbols, room = MAX_SYMBOLS // 2, MAX_SNAPSHOT // 4
+        symbols, room = MAX_SNAPSHOT_SYMBOLS // 2, MAX_SNAPSHOT // 4
         chosen: list[bytes] = []
         for _, path in newest:
             symbols -= len(path)

@@ -13,9 +13,11 @@ from network.codec import encode
 from network.crypto import SigningKey
 from network.hrdelta import (
     MAX_DELTA,
+    MAX_DELTA_SYMBOLS,
     MAX_POST,
     MAX_POST_DELTAS,
     MAX_SNAPSHOT,
+    MAX_SNAPSHOT_SYMBOLS,
     Ack,
     ChangeKind,
     Hello,
@@ -157,7 +159,7 @@ class Sync:
         body = check_signature(decode_signed(raw), SignedKind.SNAPSHOT, self._members[peer], self.index.chain_id)
         update = decode_update(body, MAX_SNAPSHOT)
         self._check_update(peer, update)
-        sections = self._usable(update)
+        sections = self._usable(update, MAX_SNAPSHOT_SYMBOLS)
         replica = self.replicas[peer]
         if (update.incarnation, update.sequence) <= (replica.incarnation, replica.sequence) or replica.proof is not None:
             self.counts["stale"] += 1
@@ -179,7 +181,7 @@ class Sync:
         if update.sequence != replica.sequence + 1:
             self.counts["gaps"] += 1
             return
-        self._apply(peer, replica, update, self._usable(update), now)
+        self._apply(peer, replica, update, self._usable(update, MAX_DELTA_SYMBOLS), now)
         replica.recent.append((update.sequence, signed))
         self.counts["deltas"] += 1
 
@@ -220,11 +222,12 @@ class Sync:
         if update.load is not None:
             replica.load, replica.load_at = update.load, now
 
-    def _usable(self, update: Update) -> list[tuple[int, list[tuple[ChangeKind, bytes]]]]:
+    def _usable(self, update: Update, budget: int) -> list[tuple[int, list[tuple[ChangeKind, bytes]]]]:
         """The sections we can compare with our own, unfolded; others are counted and skipped, not fatal."""
         usable: list[tuple[int, list[tuple[ChangeKind, bytes]]]] = []
         for section in update.sections:
-            changes = unfold(section.changes)
+            changes = unfold(section.changes, budget)
+            budget -= sum(len(path) for _, path in changes)
             if self._comparable(section):
                 usable.append((section.generation, changes))
             else:

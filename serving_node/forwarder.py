@@ -182,7 +182,7 @@ class Forwarder:
         booked = self._booked(node, now)
         capacity = report.capacity_milli / 1000 or 1 / token_s
         latency = report.latency_us / 1_000_000
-        queue_s = (report.queued_tokens + booked) / capacity + slot_wait(report, latency)
+        queue_s = booked / capacity + (slot_wait(report, latency) or report.queued_tokens / capacity)
         rtt = self.rtt[node].value if node in self.rtt else None
         slowness = 1.0 if own else self.experience.slowness(node, now)
         expected = min(self._expected(node, held, now), prompt_tokens)

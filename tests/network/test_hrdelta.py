@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from network.codec import decode, encode
 from network.crypto import SigningKey
 from network.hrdelta import (
+    MAX_DELTA_SYMBOLS,
     MAX_DEPTH,
     MAX_POST,
     MAX_SNAPSHOT,
@@ -58,7 +59,7 @@ def test_vector() -> None:
 
 @given(steps)
 def test_front_coding_round_trips(paths: list[tuple[ChangeKind, bytes]]) -> None:
-    assert unfold(fold(paths)) == paths
+    assert unfold(fold(paths), MAX_DELTA_SYMBOLS) == paths
 
 
 def test_sorted_paths_fold_into_little() -> None:

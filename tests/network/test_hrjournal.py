@@ -3,7 +3,7 @@
 from network.codec import decode
 from network.crypto import SigningKey
 from network.fingerprint import ChunkPlan
-from network.hrdelta import MAX_DELTA, MAX_SNAPSHOT, ChangeKind, LoadReport, Signed, Update, unfold
+from network.hrdelta import MAX_DELTA, MAX_SNAPSHOT, MAX_SNAPSHOT_SYMBOLS, ChangeKind, LoadReport, Signed, Update, unfold
 from network.hrindex import HRIndex
 from network.hrjournal import CHANGES_PER_DELTA, LOG_LENGTH, Journal
 from network.ids import node_id
@@ -17,7 +17,9 @@ def journal() -> Journal:
 
 
 def content(signed: Signed) -> list[tuple[ChangeKind, bytes]]:
-    return [change for section in decode(Update, signed.body).sections for change in unfold(section.changes)]
+    return [
+        change for section in decode(Update, signed.body).sections for change in unfold(section.changes, MAX_SNAPSHOT_SYMBOLS)
+    ]
 
 
 def test_changes_wait_for_the_flush_and_get_one_number() -> None:

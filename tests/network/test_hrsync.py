@@ -303,6 +303,28 @@ def test_nobody_fills_the_tree_alone() -> None:
     assert two.counts["quota"] == 1
 
 
+@given(st.integers(0, 2000), st.binary(min_size=1, max_size=4), st.booleans())
+def test_no_damage_gets_further_than_a_refusal(at: int, noise: bytes, cut: bool) -> None:
+    """A post or a snapshot damaged anywhere is refused, or was not damaged: nothing else is raised, the tree stays whole."""
+    one, two = make(0), make(1)
+    for number in range(4):
+        hold(one, bytes([number]) * 9)
+    one.journal.report(LoadReport(running=1))
+    one.journal.flush()
+    post, snapshot = one.post_for(two.own, WALL), encode(one.journal.snapshot())
+    for raw, take in (
+        (post, lambda raw: two.on_post(raw, 1.0, WALL)),
+        (snapshot, lambda raw: two.on_snapshot(one.own, raw, 1.0)),
+    ):
+        place = at % len(raw)
+        damaged = raw[:place] if cut else raw[:place] + noise + raw[place + len(noise) :]
+        try:
+            take(damaged)
+        except Refused:
+            assert damaged != raw
+        two.index.check_integrity()
+
+
 def test_a_snapshot_must_be_its_own_signed_by_its_owner() -> None:
     one, two = make(0), make(1)
     hold(one, b"\x01")

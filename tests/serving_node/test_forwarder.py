@@ -173,6 +173,25 @@ def test_bookings_keep_a_burst_from_one_holder() -> None:
     assert two.decide(PROMPT + tail[0], 5.0).node_id == one.own
 
 
+@pytest.mark.parametrize(
+    ("load", "queue_s"),
+    [
+        (EngineLoad(running=1, queued_tokens=300, capacity_tokens_per_s=150, slots=2), 2.0),
+        (EngineLoad(running=2, queued_tokens=0, capacity_tokens_per_s=150, slots=2), 3.0),
+        (EngineLoad(running=2, waiting=3, queued_tokens=9000, capacity_tokens_per_s=150, slots=2), 12.0),
+        (EngineLoad(running=9, queued_tokens=300, capacity_tokens_per_s=150), 2.0),
+    ],
+)
+def test_a_queue_is_counted_once(load: EngineLoad, queue_s: float) -> None:
+    """While a slot is free the tokens ahead count; once none is, the answers ahead, whose time has their tokens in it."""
+    one, two = pair()
+    one.served(PROMPT, 0, 2.0, 0.0, latency_s=6.0)
+    one.set_load(load, 0.0)
+    tell(one, two)
+    row = next(candidate for candidate in two.decide(PROMPT, 0.0).candidates if candidate.node_id == one.own)
+    assert row.queue_s == pytest.approx(queue_s)
+
+
 def test_a_liar_loses_weight() -> None:
     """It claims a prefix it lacks: after a few answers without cached tokens the prompt stays here."""
     one, two = pair()
