@@ -42,11 +42,9 @@ REASONS = (
     "oversized",
     "signature",
     "foreign-group",
-    "foreign-space",
     "unknown-sender",
     "not-for-us",
     "clock",
-    "quota",
     "equivocation",
 )
 

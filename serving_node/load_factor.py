@@ -70,7 +70,7 @@ def load_factor(latency_s: float, queued_tokens: float, capacity_tokens_per_s: f
 
 
 def slot_wait(report: LoadReport, latency_s: float) -> float:
-    """Seconds until a slot frees for one more prompt: none while one is free, else the answers ahead, times what one takes, over the slots."""
+    """Seconds until a slot frees for one more prompt: 0 while one is free, else (answers waiting + 1) x latency / slots."""
     if not report.slots or report.running + report.waiting < report.slots:
         return 0.0
     return latency_s * (report.running + report.waiting - report.slots + 1) / report.slots
