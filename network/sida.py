@@ -7,6 +7,7 @@ whatever the key is. Implements `network/README.md` section 5; reasons in `docs/
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import zfec
@@ -55,14 +56,14 @@ def share_key(key: bytes, n: int, k: int, rng: Rng) -> list[bytes]:
     The key itself is never given out. Any k shares determine the key; with fewer, every key is equally likely.
     """
     blocks = [key, *(rng(len(key)) for _ in range(k - 1))]
-    shares: list[bytes] = zfec.Encoder(k, k + n).encode(blocks, tuple(range(k, k + n)))
+    shares: list[bytes] = _encoder(k, k + n).encode(blocks, tuple(range(k, k + n)))
     return shares
 
 
 def recover_key(shares: Mapping[int, bytes], n: int, k: int) -> bytes:
     """The key behind exactly k shares, by index."""
     _require(shares, n, k)
-    blocks: list[bytes] = zfec.Decoder(k, k + n).decode(list(shares.values()), [k + index for index in shares])
+    blocks: list[bytes] = _decoder(k, k + n).decode(list(shares.values()), [k + index for index in shares])
     return blocks[0]
 
 
@@ -73,7 +74,7 @@ def disperse(data: bytes, n: int, k: int) -> list[bytes]:
     parts = [padded[at : at + size] for at in range(0, size * k, size)]
     if n == k + 1:
         return [*parts, _xor(parts)]
-    fragments: list[bytes] = zfec.Encoder(k, n).encode(parts, tuple(range(n)))
+    fragments: list[bytes] = _encoder(k, n).encode(parts, tuple(range(n)))
     return fragments
 
 
@@ -83,13 +84,24 @@ def gather(fragments: Mapping[int, bytes], n: int, k: int, total: int) -> bytes:
     if len({len(part) for part in fragments.values()}) != 1 or -(-total // k) != len(next(iter(fragments.values()))):
         raise CryptoError("fragments of unequal length, or of another message")
     if n != k + 1:
-        decoded: list[bytes] = zfec.Decoder(k, n).decode(list(fragments.values()), list(fragments))
+        decoded: list[bytes] = _decoder(k, n).decode(list(fragments.values()), list(fragments))
         return b"".join(decoded)[:total]
     parts = dict(fragments)
     missing = [index for index in range(k) if index not in parts]
     if missing:
         parts[missing[0]] = _xor(list(fragments.values()))
     return b"".join(parts[index] for index in range(k))[:total]
+
+
+@cache
+def _encoder(k: int, m: int) -> zfec.Encoder:
+    """A code's tables, made once; n and k are at most 16."""
+    return zfec.Encoder(k, m)
+
+
+@cache
+def _decoder(k: int, m: int) -> zfec.Decoder:
+    return zfec.Decoder(k, m)
 
 
 def _require(given: Mapping[int, bytes], n: int, k: int) -> None:
