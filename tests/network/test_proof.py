@@ -1,6 +1,5 @@
 """Proofs of ledger values, as the real application behind a real CometBFT gave them, and every way to bend them."""
 
-import base64
 import json
 from collections.abc import Callable
 from dataclasses import replace

@@ -1,0 +1,116 @@
+"""Staying registered: a new key, a changed address, a renewal, and the refusals that end it."""
+
+import asyncio
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from network.aio import registration
+from network.aio.chain_client import TxResult
+from network.aio.keys import NodeKeys
+from network.aio.registration import RegistrationRefused, announce, keep_registered
+from network.chain_records import DirectoryEntry, DirectoryRecord, NodeRecord, Params
+from network.chain_tx import RegisterNode, TxKind, UpdateNode
+from network.crypto import SigningKey, exchange_public
+from network.directory import Directory
+from network.ids import Role
+
+KEYS = NodeKeys(SigningKey(b"\x01" * 32), b"\x02" * 32, exchange_public(b"\x02" * 32))
+BODY = RegisterNode(role=Role.RELAY, name="r", onion_key=KEYS.onion_public, address="127.0.0.1:1", family="f")
+RECORD = NodeRecord(
+    signing_key=KEYS.signing.public, role=Role.RELAY, name="r", onion_key=KEYS.onion_public, address="127.0.0.1:1", family="f"
+)
+
+
+class FakeClient:
+    """A ledger of one record."""
+
+    def __init__(self, record: NodeRecord | None, epoch: int = 0) -> None:
+        self.record = record
+        self.epoch = epoch
+        self.sent: list[tuple[TxKind, Any]] = []
+        self.code = 0
+
+    @property
+    def directory_now(self) -> Directory:
+        entries = ()
+        if self.record is not None:
+            entries = (DirectoryEntry(node_id=KEYS.node_id, onion_key=self.record.onion_key, address=self.record.address),)
+        return Directory(DirectoryRecord(chain_id="c", epoch=self.epoch, entries=entries), 1)
+
+    async def load(self, kind: Any, key: bytes) -> tuple[Any, int]:
+        return (Params(lifetime_epochs=10) if kind is Params else self.record), 1
+
+    async def submit(self, kind: TxKind, body: Any, key: SigningKey) -> TxResult:
+        self.sent.append((kind, body))
+        if self.code == 0 and kind == TxKind.REGISTER_NODE:
+            self.record = replace(RECORD, renewed_epoch=self.epoch)
+        elif self.code == 0 and self.record is not None:
+            self.record = replace(self.record, address=body.address or self.record.address, renewed_epoch=self.epoch)
+        return TxResult(b"", 1, self.code, "because", "planetserve")
+
+
+async def once(client: FakeClient, body: RegisterNode = BODY, renew_after: int = 3) -> int:
+    return await announce(client, KEYS, body, client.epoch, renew_after)  # type: ignore[arg-type]
+
+
+async def test_a_new_key_is_registered() -> None:
+    client = FakeClient(None, epoch=4)
+    assert await once(client) == 4
+    assert client.sent == [(TxKind.REGISTER_NODE, BODY)]
+
+
+async def test_a_registered_key_sends_nothing() -> None:
+    client = FakeClient(replace(RECORD, renewed_epoch=3), epoch=5)
+    assert await once(client) == 3 and client.sent == []
+
+
+async def test_a_new_address_is_announced() -> None:
+    client = FakeClient(RECORD)
+    await once(client, replace(BODY, address="127.0.0.1:2"))
+    assert client.sent == [(TxKind.UPDATE_NODE, UpdateNode(onion_key=KEYS.onion_public, address="127.0.0.1:2"))]
+
+
+async def test_a_record_is_renewed_before_it_lapses() -> None:
+    client = FakeClient(replace(RECORD, renewed_epoch=2), epoch=5)
+    assert await once(client) == 5
+    assert client.sent == [(TxKind.UPDATE_NODE, UpdateNode())]
+
+
+@pytest.mark.parametrize(
+    ("record", "words"),
+    [
+        (replace(RECORD, retired=True), "has retired"),
+        (replace(RECORD, role=Role.MODEL), "another role"),
+        (replace(RECORD, group="g"), "another role or model"),
+    ],
+)
+async def test_a_key_that_means_something_else_stops_the_node(record: NodeRecord, words: str) -> None:
+    with pytest.raises(RegistrationRefused, match=words):
+        await once(FakeClient(record))
+
+
+async def test_a_refusal_by_the_ledger_stops_the_node() -> None:
+    client = FakeClient(None)
+    client.code = 10
+    with pytest.raises(RegistrationRefused, match=r"because \(code 10\)"):
+        await once(client)
+
+
+async def test_somebody_was_faster_with_the_same_key() -> None:
+    client = FakeClient(None)
+    client.code = registration.ALREADY_REGISTERED
+    assert await once(client) == -1
+
+
+async def test_keeping_on_renews_every_few_epochs(monkeypatch: pytest.MonkeyPatch) -> None:
+    client = FakeClient(None)
+    monkeypatch.setattr(registration, "CHECK_S", 0.001)
+    task = asyncio.create_task(keep_registered(client, KEYS, BODY))  # type: ignore[arg-type]
+    async with asyncio.timeout(20):
+        for epoch in (0, 1, 2, 3, 4, 5, 6):
+            client.epoch = epoch
+            await asyncio.sleep(0.05)
+    task.cancel()
+    assert [kind for kind, _ in client.sent] == [TxKind.REGISTER_NODE, TxKind.UPDATE_NODE, TxKind.UPDATE_NODE]
