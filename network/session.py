@@ -223,5 +223,9 @@ def _seal_all(
     for index in order:
         token = rng(TOKEN)
         clove = Clove(GEOMETRY.n, GEOMETRY.k, minute_of(now), message_id, token, total, slices[index])
-        outgoing.append(hand_over_cells(entry.node_id, token, seal_clove(clove, entry.onion_key)))
+        try:
+            sealed = seal_clove(clove, entry.onion_key)
+        except CryptoError as error:
+            raise ModelUnreachable(f"the onion key of model node {entry.node_id.hex()} cannot be used: {error}") from error
+        outgoing.append(hand_over_cells(entry.node_id, token, sealed))
     return outgoing

@@ -9,6 +9,7 @@ import aiohttp
 from network.aio.links import (
     CELL_FRAME_LIMIT,
     CELL_PATH,
+    UNREACHABLE,
     CellQueue,
     LinkWriter,
     carry,
@@ -19,6 +20,7 @@ from network.aio.links import (
 from network.chain_records import DirectoryEntry
 from network.circuit import Circuit, State
 from network.commands import Command, PassData, ReportClosed, ReportOpened, SendCell
+from network.errors import CryptoError
 from network.events import CellArrived, Event, LinkLost
 from network.freshness import Rng
 from network.geometry import LINK_ID
@@ -133,7 +135,11 @@ class CircuitPool:
     async def build(self, relays: Sequence[DirectoryEntry], on_lost: Callable[[OpenCircuit], None]) -> OpenCircuit | None:
         """An open circuit through these relays, or None when one of them does not answer in time."""
         link = self._link_to(relays[0])
-        core = Circuit([HopIdentity(relay.node_id, relay.onion_key) for relay in relays], link.number, self._rng)
+        try:
+            core = Circuit([HopIdentity(relay.node_id, relay.onion_key) for relay in relays], link.number, self._rng)
+        except CryptoError:
+            log.info("a relay has registered an onion key that cannot be used")
+            return None
         circuit = OpenCircuit(core, relays, self)
         link.circuits[core.link_id] = circuit
         circuit.build(self._clock())
@@ -196,7 +202,7 @@ class CircuitPool:
                 await carry(socket, link.writer, lambda frame: self._on_frame(link, frame))
             finally:
                 await socket.close()
-        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+        except UNREACHABLE as error:
             log.info("cannot reach relay %s: %s", link.relay.name, type(error).__name__)
         finally:
             self._links.pop(link.number, None)

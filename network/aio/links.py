@@ -6,6 +6,7 @@ whole: a circuit that lost one cell could not go on anyway (`network/README.md` 
 
 import asyncio
 import logging
+import re
 from collections import deque
 from collections.abc import Callable
 from typing import Protocol
@@ -14,7 +15,8 @@ import aiohttp
 from aiohttp import web
 
 from network.cell import split_frame
-from network.errors import DecodeError
+from network.config import parse_address
+from network.errors import ConfigError, DecodeError
 from network.events import CellArrived, CellsShed, Event, HandoverArrived
 from network.geometry import CELLS_PER_FRAME, GEOMETRY, LINK_ID, TOKEN
 
@@ -25,9 +27,11 @@ MAX_QUEUED_CELLS = 4096
 MAX_QUEUED_BYTES = 8 * 1024 * 1024
 CELL_FRAME_LIMIT = CELLS_PER_FRAME * GEOMETRY.cell + 1
 HANDOVER_LIMIT = GEOMETRY.max_clove + 1 + TOKEN + 1
+UNREACHABLE = (aiohttp.ClientError, OSError, TimeoutError, ValueError, ConfigError)
 CELL_PATH = "/link"
 CLOVE_PATH = "/cloves"
 
+_HOST = re.compile(r"[0-9A-Za-z.:-]{1,253}")
 Socket = aiohttp.ClientWebSocketResponse | web.WebSocketResponse
 
 OnEvent = Callable[[Event], None]
@@ -202,9 +206,12 @@ def link_session() -> aiohttp.ClientSession:
 
 
 async def open_socket(session: aiohttp.ClientSession, address: str, path: str, limit: int) -> Socket:
-    """Connect to `address` (host:port). Raises aiohttp.ClientError, OSError or TimeoutError."""
+    """Connect to `address` (host:port, as anybody may have registered it). Raises one of UNREACHABLE."""
+    target = parse_address(address)
+    if not _HOST.fullmatch(target.host):
+        raise ConfigError("an address that is no host and port")
     async with asyncio.timeout(CONNECT_SECONDS):
-        return await session.ws_connect(f"ws://{address}{path}", compress=0, max_msg_size=limit, autoclose=True)
+        return await session.ws_connect(f"ws://{target}{path}", compress=0, max_msg_size=limit)
 
 
 def accept_socket(limit: int) -> web.WebSocketResponse:

@@ -21,7 +21,7 @@ from network.freshness import Rng
 from network.geometry import GEOMETRY
 from network.inference import ReplyFrame
 from network.paths import PathSet, RelayHistory, choose_paths
-from network.session import NoCircuits, ReplyTimeout, Session
+from network.session import ModelUnreachable, NoCircuits, ReplyTimeout, Session
 
 log = logging.getLogger(__name__)
 
@@ -86,6 +86,7 @@ class UserNode:
     async def start(self) -> None:
         """Begin to build path sets ahead."""
         self._keeper = asyncio.create_task(self._keep_ready())
+        self._keeper.add_done_callback(self._on_keeper_done)
 
     async def close(self) -> None:
         """End every circuit and link."""
@@ -121,15 +122,15 @@ class UserNode:
         give_up = asyncio.get_running_loop().time() + deadline_s
         for attempt in range(ATTEMPTS):
             path_set = await self._take()
-            session = Session(request, entry, self._clock(), self._rng)
             self._sessions += 1
             try:
+                session = Session(request, entry, self._clock(), self._rng)
                 async with aclosing(self._run(session, path_set, give_up)) as frames:
                     async for frame in frames:
                         yield frame
                 return
-            except NoCircuits:
-                if session.started or attempt == ATTEMPTS - 1:
+            except NoCircuits as error:
+                if isinstance(error, ModelUnreachable) or attempt == ATTEMPTS - 1:
                     raise
             finally:
                 self._sessions -= 1
@@ -285,6 +286,12 @@ class UserNode:
                 self._history.failed(path, self._clock())
             else:
                 self._history.worked(path)
+
+    def _on_keeper_done(self, keeper: asyncio.Task[None]) -> None:
+        """Only a bug ends the keeper; say so at once, for no circuits will be built any more."""
+        if not keeper.cancelled() and (error := keeper.exception()) is not None:
+            self._reason = f"a bug ended the building of circuits: {error!r}"
+            log.error("no circuits are built any more; restart this process", exc_info=error)
 
     def _on_lost(self, circuit: OpenCircuit) -> None:
         """A circuit ended and it was not us: its relays are suspects, and a ready path set may be useless."""

@@ -10,6 +10,7 @@ from network.aio.links import (
     CELL_PATH,
     CLOVE_PATH,
     HANDOVER_LIMIT,
+    UNREACHABLE,
     CellLink,
     HandoverLink,
     OnEvent,
@@ -88,7 +89,7 @@ class Links:
             self._session = link_session()
         try:
             socket = await open_socket(self._session, node.address, path, limit)
-        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+        except UNREACHABLE as error:
             log.info("cannot reach node %s: %s", node.name, type(error).__name__)
             return
         try:

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -48,3 +49,10 @@ async def test_a_relay_that_is_gone_is_no_circuit(overlay: Any, pool: Any) -> No
     await overlay.kill_relay("relay-00")
     assert await pool.build(path, lambda circuit: None) is None
     assert pool.open_circuits == 0
+
+
+@pytest.mark.parametrize("change", [{"onion_key": bytes(32)}, {"address": "no address"}, {"address": "evil/path:80"}])
+async def test_a_relay_with_a_useless_key_or_address_is_no_circuit(overlay: Any, pool: Any, change: dict[str, Any]) -> None:
+    path = _path(overlay, 0, 1, 2)
+    path[0] = replace(path[0], **change)
+    assert await pool.build(path, lambda circuit: None) is None

@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import aclosing
+from dataclasses import replace
 from typing import Any
 
 import aiohttp
@@ -82,8 +83,8 @@ async def _next(frames: Any) -> ReplyFrame:
         return await anext(frames)
 
 
-def _carrying(overlay: Any, user: Any) -> list[str]:
-    """Relays that carry the session's circuits (and not only those that are being kept ready)."""
+def _carrying(overlay: Any) -> list[str]:
+    """The proxies of the session's circuits."""
     return [name for name, (_, core, _) in overlay.relays.items() if core.counts["cloves_handed_over"]]
 
 
@@ -96,7 +97,7 @@ async def test_a_relay_that_dies_in_mid_answer_costs_nothing_and_path_sets_are_r
         slow.go.release()
         assert (await _next(frames)).payload == b"\x00"
         built = user.status().built
-        await overlay.kill_relay(_carrying(overlay, user)[0])
+        await overlay.kill_relay(_carrying(overlay)[0])
         for number in range(1, 6):
             slow.go.release()
             assert (await _next(frames)).payload == bytes([number])
@@ -116,7 +117,7 @@ async def test_two_dead_paths_in_mid_answer_are_an_error_and_stop_the_model_node
     with pytest.raises(ReplyTruncated) as caught:
         async with aclosing(user.ask(b"hello", entry)) as frames:
             await _next(frames)
-            for name in _carrying(overlay, user)[:2]:
+            for name in _carrying(overlay)[:2]:
                 await overlay.kill_relay(name)
             await _next(frames)
     assert caught.value.code == "reply_truncated"
@@ -149,11 +150,36 @@ async def test_a_handler_that_fails_or_forgets_its_end_is_an_error_at_the_user(o
     assert server.counts["handler_failed"] == 1
 
 
-async def test_errors_that_come_before_any_cell_is_sent(overlay: Any) -> None:
+async def test_no_circuit_is_left_behind_by_what_could_not_be_sent(overlay: Any) -> None:
     _, entry = await overlay.add_model_node(echo)
-    user = await overlay.add_user()
+    user = await overlay.add_user(path_sets=1)
+    with pytest.raises(ModelUnreachable):
+        await collect(user.ask(b"hello", replace(entry, onion_key=bytes(32))))
     with pytest.raises(RequestTooLong):
         await collect(user.ask(bytes(800_000), entry))
+    async with asyncio.timeout(PATIENCE):
+        while user.status().circuits_open != 4 or sum(len(core.circuits) for _, core, _ in overlay.relays.values()) != 12:
+            await asyncio.sleep(0.02)
+
+
+async def test_a_relay_that_falls_silent_in_mid_answer_costs_nothing(overlay: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("network.circuit.BUILD_SECONDS", 0.5)
+    slow = Slow()
+    _, entry = await overlay.add_model_node(slow)
+    user = await overlay.add_user()
+    async with aclosing(user.ask(b"hello", entry)) as frames:
+        await _next(frames)
+        server, _, _ = overlay.relays[_carrying(overlay)[0]]
+        monkeypatch.setattr(server._links, "send", lambda link, raw: None)
+        for number in range(6):
+            slow.go.release()
+            assert (await _next(frames)).payload == bytes([number])
+        assert (await _next(frames)).kind == FrameKind.FINAL
+    async with asyncio.timeout(PATIENCE):
+        while user.status().path_sets_ready < 2:
+            await asyncio.sleep(0.02)
+    slow.go = asyncio.Semaphore(6)
+    assert (await collect(user.ask(b"again", entry)))[-1].kind == FrameKind.FINAL
 
 
 async def test_a_model_node_that_is_gone_is_unreachable(overlay: Any) -> None:
