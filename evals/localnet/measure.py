@@ -73,14 +73,18 @@ def command_of(pid: int) -> str:
 
 
 def reputations(home: str) -> list[dict[str, Any]]:
-    """One row per archived epoch: number and, per model node, the reputation after it."""
-    current = ask("query", "epoch", "--home", home)["epoch"]
-    number = current["number"] if isinstance(current, dict) else int(current)
+    """One row per ended epoch: number and, per scored model node, its name, credit, reputation after it and reason."""
+    names = {node["id"]: node["name"] for node in ask("query", "nodes", "--home", home)["nodes"]}
     rows = []
-    for epoch in range(number):
-        document = ask("query", "epoch", str(epoch), "--home", home)
-        rows.append({"epoch": epoch, "results": document.get("results", [])})
+    for number in range(ask("query", "epoch", "--home", home)["number"]):
+        found = ask("query", "epoch", str(number), "--home", home)["results"]
+        rows.append({"epoch": number, "results": sorted(({"name": names[r["node_id"]], **r} for r in found), key=by_name)})
     return rows
+
+
+def by_name(row: dict[str, Any]) -> str:
+    """Sort key of results."""
+    return str(row["name"])
 
 
 def figure(identity: str, value: float, unit: str, goal: float | None = None) -> dict[str, Any]:
@@ -130,7 +134,7 @@ def main() -> None:
         goal = "" if row["goal"] is None else f"  goal <= {row['goal']}: {'holds' if row['holds'] else 'MISSED'}"
         print(f"{row['id']:32}{row['value']:>16} {row['unit']}{goal}")
     for epoch in document["epochs"]:
-        found = "  ".join(f"{r.get('name', r['id'][:8])}={r['reputation_after']} ({r['reason']})" for r in epoch["results"])
+        found = "  ".join(f"{r['name']}={r['reputation_after'][:6]} ({r['reason']})" for r in epoch["results"])
         print(f"epoch {epoch['epoch']:>4}  {found or 'nothing scored'}")
 
 
