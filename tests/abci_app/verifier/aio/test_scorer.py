@@ -1,0 +1,29 @@
+"""The scorer's files and what it may judge; the scores themselves are tested in `test_scoring.py`."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from abci_app.verifier.aio.scorer import Scorer
+from network.chain_records import ModelGroup, TranscriptRecord
+from network.errors import ConfigError
+
+
+async def test_it_judges_its_own_model_only(tiny: Any) -> None:
+    scorer = Scorer(tiny.weights)
+    own = ModelGroup("g", bytes.fromhex(tiny.info.model_hash), "llamacpp-mt19937-v1")
+    assert scorer.can_judge(own, "seeded") and scorer.can_judge(own, "paper")
+    assert not scorer.can_judge(own, "typical") and not scorer.can_judge(None, "seeded")
+    assert not scorer.can_judge(ModelGroup("g", bytes(32), own.scheme), "seeded")
+    assert await scorer.score((TranscriptRecord(),), "seeded") == ()
+
+
+def test_a_reference_that_cannot_be_used_stops_the_start(tiny: Any, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="make setup"):
+        Scorer(tmp_path / "absent.npy")
+    short = tmp_path / "short.npy"
+    short.write_bytes(tiny.weights.read_bytes()[:1000])
+    (tmp_path / "short.npy.json").write_text((tiny.weights.parent / "tiny.npy.json").read_text())
+    with pytest.raises(ConfigError, match="too short"):
+        Scorer(short)
