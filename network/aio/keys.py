@@ -62,6 +62,8 @@ def create(path: Path) -> NodeKeys:
     """New keys, saved to `path`, which must not exist yet. Raises KeyFileError."""
     seeds = {"signing_seed": secrets.token_bytes(KEY_LENGTH), "onion_private": secrets.token_bytes(KEY_LENGTH)}
     partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    if path.exists():
+        raise KeyFileError(f"{path} exists already; keys are never overwritten")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -73,8 +75,6 @@ def create(path: Path) -> NodeKeys:
             os.link(partial, path)  # unlike rename, never replaces the keys of a node that started meanwhile
         finally:
             partial.unlink()
-    except FileExistsError as error:
-        raise KeyFileError(f"{path} exists already; keys are never overwritten") from error
     except OSError as error:
         raise KeyFileError(f"{path} cannot be written: {error.strerror}") from error
     onion_private = seeds["onion_private"]

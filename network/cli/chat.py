@@ -53,21 +53,21 @@ async def _answer(response: aiohttp.ClientResponse, as_json: bool, began: float)
         raise _refused(await response.text(), response.status)
     first = 0.0
     texts: list[str] = []
-    last: dict[str, Any] = {}
+    finish: str | None = None
     usage: dict[str, Any] = {}
     async for event in _events(response):
         if "error" in event:
             raise _refused(json.dumps(event), 502)
         usage = event.get("usage") or usage
         for choice in event.get("choices", ()):
-            last = choice
+            finish = choice.get("finish_reason") or finish
             text = (choice.get("delta") or {}).get("content") or ""
             first = first or (time.monotonic() - began if text else 0.0)
             texts.append(text)
             if not as_json:
                 print(text, end="", flush=True)
     facts = {
-        "finish_reason": last.get("finish_reason"),
+        "finish_reason": finish,
         "node": response.headers.get("x-planetserve-node"),
         "route": response.headers.get("x-planetserve-route"),
         "request_id": response.headers.get("x-request-id"),

@@ -9,7 +9,7 @@ import difflib
 import os
 import runpy
 import sys
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 ROLES = {"validator": "abci_app", "relay": "relay", "node": "serving_node", "gateway": "network.gateway"}
@@ -46,7 +46,7 @@ def main() -> int:
         return 0 if words else USAGE
     command, rest = words[0], words[1:]
     if command in ("--version", "version"):
-        print(f"planetserve {version('planetserve')}")
+        print(f"planetserve {_version()}")
         return 0
     if command == "localnet":
         return _become("localnet", rest)
@@ -55,6 +55,13 @@ def main() -> int:
     if command in MODULES:
         return _run(MODULES[command], command, rest)
     return _unknown(command, ["localnet", *ROLES, *MODULES], "planetserve")
+
+
+def _version() -> str:
+    try:
+        return version("planetserve")
+    except PackageNotFoundError:
+        return "of a checkout that is not installed"
 
 
 def _start(role: str, words: list[str]) -> int:

@@ -29,7 +29,7 @@ from network.inference import (
 )
 
 M = TypeVar("M", bound=Message)
-DELTA_FIELDS = ("role", "content", "reasoning_content", "refusal", "tool_calls")
+TEXT_FIELDS = ("content", "reasoning_content", "refusal")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,8 @@ class Exchange:
             return None
         if frame.kind == FrameKind.DELTA:
             self.started = True
-            return self._delta(frame.payload)
+            delta = self._delta(frame.payload)
+            return delta if delta.content or delta.logprobs else None
         if frame.kind == FrameKind.FAILED:
             raise from_node(_decoded(ReplyFailure, frame.payload))
         final = _decoded(ReplyFinal, frame.payload)
@@ -83,10 +84,12 @@ class Exchange:
     def _delta(self, payload: bytes) -> Delta:
         try:
             rows = json.loads(payload)
+            logprobs = rows.get("logprobs")
+            if logprobs is not None and not isinstance(logprobs, dict):
+                raise TypeError("logprobs")
             if self._request.endpoint == Endpoint.CHAT:
-                delta = rows["delta"]
-                return Delta({name: delta[name] for name in DELTA_FIELDS if name in delta}, rows.get("logprobs"))
-            return Delta(str(rows["text"]), rows.get("logprobs"))
+                return Delta(_shown(rows["delta"]), logprobs)
+            return Delta(_text(rows["text"]), logprobs)
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise ApiError("untrusted_response", "a node sent a piece of an answer that is not one") from error
 
@@ -117,6 +120,27 @@ class Exchange:
         if node.model_hash != statement.model_hash:
             raise _untrusted("is signed for another model than the group's")
         return node
+
+
+def _shown(delta: dict[str, Any]) -> dict[str, Any]:
+    """The fields of a node's delta that a client may see, each of its type. Raises TypeError."""
+    shown: dict[str, Any] = {name: _text(delta[name]) for name in TEXT_FIELDS if delta.get(name) is not None}
+    calls = delta.get("tool_calls")
+    if calls is not None:
+        for call in calls:
+            function = call.get("function") or {}
+            if not isinstance(call.get("index", 0), int) or not isinstance(function, dict):
+                raise TypeError("tool_calls")
+            _text(function.get("name") or "")
+            _text(function.get("arguments") or "")
+        shown["tool_calls"] = calls
+    return shown
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError("text")
+    return value
 
 
 def _decoded(kind: type[M], payload: bytes) -> M:

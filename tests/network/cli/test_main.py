@@ -1,0 +1,196 @@
+"""The `planetserve` command as a shell sees it: help, exit codes, words that help, and a document that lists it all."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from network.cli import chat, home, keys, output, query, tx, views
+from network.cli.main import HELP, MODULES, ROLES
+
+ROOT = Path(__file__).parent.parent.parent.parent
+DOCUMENT = ROOT / "docs" / "cli.md"
+
+
+def run(*words: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "network.cli.main", *words]
+    environ = {"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"}
+    return subprocess.run(command, cwd=cwd, env=environ, capture_output=True, text=True, check=False, timeout=120)
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "says"),
+    [
+        (("--help",), 0, "localnet"),
+        ((), 2, "usage"),
+        (("--version",), 0, "planetserve "),
+        (("quer",), 2, "did you mean `planetserve query`?"),
+        (("relay",), 2, "usage: planetserve relay start"),
+        (("relay", "stat"), 2, "did you mean `planetserve relay start`?"),
+        (("relay", "start"), 2, "name a node"),
+        (("relay", "start", "--help"), 0, "HOME/NAME/config.toml"),
+        (("relay", "start", "a", "b"), 2, "name a node"),
+        (("gateway", "start", "--config", "none.toml"), 3, "there is no none.toml"),
+        (("node", "start", "model-0", "--home", "nowhere"), 3, "nowhere/model-0/config.toml"),
+        (("query", "--help"), 0, "committee"),
+        (("query", "weather"), 2, "invalid choice: 'weather'"),
+        (("query", "node"), 2, "the following arguments are required: id"),
+        (("query", "nodes", "--home", "nowhere"), 3, "--genesis"),
+        (("chat", "hi", "--base-url", "http://127.0.0.1:9/v1"), 4, "planetserve localnet up"),
+        (("keys", "show", "none.json"), 5, "cannot be read"),
+        (("tx", "retire", "--keys", "none.json"), 5, "cannot be read"),
+    ],
+)
+def test_exit_codes_and_words(words: tuple[str, ...], code: int, says: str, tmp_path: Path) -> None:
+    done = run(*words, cwd=tmp_path)
+    assert done.returncode == code, done
+    assert says in done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_keys_are_made_and_shown(tmp_path: Path) -> None:
+    made = run("keys", "new", "k.json", "--output", "json", cwd=tmp_path)
+    shown = run("keys", "show", "k.json", "--output", "json", cwd=tmp_path)
+    assert made.returncode == shown.returncode == 0 and made.stdout == shown.stdout
+    secret = json.loads((tmp_path / "k.json").read_text())["signing_seed"]
+    assert secret not in shown.stdout and len(json.loads(shown.stdout)["id"]) == 40
+    assert run("keys", "new", "k.json", cwd=tmp_path).returncode == 5
+
+
+def test_every_command_is_documented() -> None:
+    text = DOCUMENT.read_text()
+    for command in ("localnet", *ROLES, *MODULES):
+        assert f"`planetserve {command}" in text and f"  {command} " in HELP
+    for module in (query, chat, keys, tx):
+        parser = module.parser()
+        flags = re.findall(r"(--[a-z-]+)", "".join(each.format_help() for each in (parser, *_below(parser))))
+        assert not [flag for flag in flags if flag not in text], module.__name__
+        for below in _below(parser):
+            assert f"`{below.prog.removeprefix('planetserve ')}" in text or f"`{below.prog}" in text, below.prog
+
+
+def _below(parser: Any) -> list[Any]:
+    found: list[Any] = []
+    for action in parser._actions:
+        if isinstance(action.choices, dict):
+            found += action.choices.values()
+    return found
+
+
+def test_exit_codes_are_documented() -> None:
+    text = DOCUMENT.read_text()
+    for code in (0, output.FAILED, output.USAGE, output.PREFLIGHT, output.UNREACHABLE, output.KEYS):
+        assert re.search(rf"^\| {code} \|", text, re.MULTILINE)
+
+
+def test_the_home_names_the_network(tmp_path: Path) -> None:
+    def place(*words: str) -> home.Place:
+        return home.place(query.parser().parse_args(["nodes", "--home", str(tmp_path), *words]))
+
+    assert place() == home.Place(tmp_path, home.DEFAULT_RPC, tmp_path / "genesis.json", home.DEFAULT_GATEWAY)
+    for name, port, extra in (("gateway", 8001, "[gateway]\n"), ("relay-00", 8002, "")):
+        (tmp_path / name).mkdir()
+        config = f'[node]\nlisten = "127.0.0.1:{port}"\nrpc = ["http://127.0.0.1:{port + 1}"]\n{extra}'
+        (tmp_path / name / "config.toml").write_text(config)
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "config.toml").write_text("[")
+    found = place()
+    assert found.rpc == ("http://127.0.0.1:8002",) and found.gateway == "http://127.0.0.1:8001/v1"
+    assert place("--rpc", "http://a", "--rpc", "http://b").rpc == ("http://a", "http://b")
+    assert place("--genesis", "g.json").genesis == Path("g.json")
+
+
+@pytest.mark.parametrize(
+    ("amount", "text"), [(0, "0.000000000"), (1, "0.000000001"), (10**9, "1.000000000"), (512_345_678, "0.512345678")]
+)
+def test_amounts_are_decimal_strings(amount: int, text: str) -> None:
+    assert views.decimal(amount) == text
+
+
+def test_an_unreadable_transaction_is_still_told() -> None:
+    assert views.tx_view(b"\xff")["kind"] == "unreadable"
+
+
+def test_tables_align_and_say_when_they_are_empty(capsys: pytest.CaptureFixture[str]) -> None:
+    output.show_table([{"a": "long value", "b": True}, {"a": "", "b": None}], ("a", "b"))
+    output.show_table([], ("a",))
+    assert capsys.readouterr().out.splitlines() == ["A           B", "long value  yes", "-           -", "A", "(none)"]
+
+
+EVENTS = [
+    {"choices": [{"delta": {"content": "Hel"}}]},
+    {"choices": [{"delta": {"content": "lo"}, "finish_reason": "stop"}]},
+    {"choices": [], "usage": {"prompt_tokens": 4, "completion_tokens": 2, "prompt_tokens_details": {"cached_tokens": 1}}},
+]
+
+
+async def asked(script: Any, *words: str) -> int:
+    """The exit code of `chat` against a gateway that answers by script."""
+    app = web.Application()
+    app.router.add_post("/v1/chat/completions", script)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    try:
+        url = f"http://127.0.0.1:{runner.addresses[0][1]}/v1"
+        return await chat.chat(chat.parser().parse_args([*words, "--base-url", url]))
+    finally:
+        await runner.cleanup()
+
+
+def streaming(events: list[Any], *, done: bool = True) -> Any:
+    async def script(request: web.Request) -> web.StreamResponse:
+        assert (await request.json())["messages"][-1] == {"role": "user", "content": "say hello"}
+        response = web.StreamResponse(headers={"x-planetserve-node": "ab12"})
+        await response.prepare(request)
+        await response.write(b": keep-alive\n\n")
+        for each in events:
+            await response.write(f"data: {json.dumps(each)}\n\n".encode())
+        await response.write(b"data: [DONE]\n\n" if done else b"")
+        return response
+
+    return script
+
+
+async def test_chat_streams_the_answer(capsys: pytest.CaptureFixture[str]) -> None:
+    assert await asked(streaming(EVENTS), "say", "hello", "--system", "be brief") == 0
+    shown = capsys.readouterr()
+    assert shown.out == "Hello\n" and "2 tokens from node ab12" in shown.err and "1 of 4 prompt tokens cached" in shown.err
+    assert await asked(streaming(EVENTS), "say hello", "--output", "json", "--seed", "3") == 0
+    document = json.loads(capsys.readouterr().out)
+    assert (document["text"], document["node"], document["finish_reason"]) == ("Hello", "ab12", "stop")
+
+
+async def test_chat_says_what_went_wrong() -> None:
+    error = {"error": {"message": "no circuits", "code": "no_circuits", "hint": "Wait."}}
+
+    async def refusing(_request: web.Request) -> web.Response:
+        return web.json_response(error, status=503)
+
+    with pytest.raises(output.CommandFailed, match=r"no circuits \(no_circuits\)\. Wait\."):
+        await asked(refusing, "say hello")
+    with pytest.raises(output.CommandFailed, match="no_circuits"):
+        await asked(streaming([EVENTS[0], error]), "say hello")
+    with pytest.raises(output.CommandFailed, match="broke off"):
+        await asked(streaming(EVENTS, done=False), "say hello")
+
+
+def test_transactions_are_what_the_flags_say(tmp_path: Path) -> None:
+    held = keys.create(tmp_path / "k.json")
+
+    def built(*words: str) -> Any:
+        return tx.transaction(tx.parser().parse_args([*words, "--keys", "k.json"]), held)
+
+    kind, body = built(
+        "register", "--role", "model", "--name", "n", "--model", "m", "--model-hash", "ab" * 32, "--address", "a:1"
+    )
+    assert (kind.name, body.role, body.group, body.onion_key) == ("REGISTER_NODE", 3, "m", held.onion_public)
+    assert built("update", "--address", "a:2")[1].address == "a:2" and built("retire")[0].name == "RETIRE_NODE"
+    for wrong in (("--model-hash", "zz"), ("--model-hash", "ab"), ()):
+        with pytest.raises(output.CommandFailed):
+            built("register", "--role", "model", "--name", "n", "--model", "m", *wrong)

@@ -1,0 +1,38 @@
+"""Log lines: one per record, whatever the record holds."""
+
+import logging
+
+from network.aio.logs import LineFormatter, configure
+
+
+def line(message: str, level: int = logging.INFO, **extra: object) -> str:
+    record = logging.LogRecord("relay.core", level, "f.py", 1, message, (), None)
+    record.__dict__.update(extra)
+    return LineFormatter("relay-03").format(record)
+
+
+def test_a_line_has_time_level_name_logger_message_and_fields() -> None:
+    words = line("link closed", fields={"peer": "abc", "reason": "no answer"})
+    assert words.endswith(' INFO relay-03 relay.core "link closed" peer=abc reason="no answer"')
+    assert words[:4].isdigit() and words[23] == "Z"
+
+
+def test_a_record_stays_on_one_line() -> None:
+    try:
+        raise ValueError("two\nlines")
+    except ValueError as error:
+        info = (type(error), error, error.__traceback__)
+    text = line("a\nb", fields={"x": "c\nd", "empty": ""}, exc_info=info)
+    assert "\n" not in text and "traceback=" in text and 'empty=""' in text
+
+
+def test_configuring_twice_keeps_one_handler() -> None:
+    root = logging.getLogger()
+    before, level = list(root.handlers), root.level
+    try:
+        configure("a", "debug")
+        configure("b", "warning")
+        assert len(root.handlers) == 1 and root.level == logging.WARNING
+        assert not logging.getLogger("aiohttp.access").isEnabledFor(logging.INFO)
+    finally:
+        root.handlers[:], root.level = before, level
