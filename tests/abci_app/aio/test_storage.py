@@ -180,3 +180,33 @@ def test_kill_9_leaves_a_height_and_never_something_between(tmp_path: Path) -> N
     assert version.get(b"a") == store.height.to_bytes(4, "big")
     assert app_hash(Tree(version.nodes).root()) == store.app_hash
     assert store.version(store.height - 1).get(b"a") == (store.height - 1).to_bytes(4, "big")
+
+
+FULL = """
+import resource, sys
+sys.path[:0] = [sys.argv[1], sys.argv[2]]
+from pathlib import Path
+import plyvel
+import test_storage as t
+store = t.open_store(Path(sys.argv[3]))
+t.begin(store)
+resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, 30_000))
+try:
+    for height in range(2, 2000):
+        rows = {b"a": height.to_bytes(4, "big"), b"k%d" % height: b"v" * 100}
+        store.save(t.stage(t.Tree(store.version(store.height).nodes), height, rows), None)
+except plyvel.IOError:
+    print(store.height)
+"""
+
+
+def test_a_full_disk_is_an_error_and_leaves_the_height_before(tmp_path: Path) -> None:
+    """The size limit of files stands in for a full disk: the write fails, Commit raises, the server ends the process."""
+    here = Path(__file__).resolve()
+    command = [sys.executable, "-c", FULL, str(here.parents[3]), str(here.parent), str(tmp_path / "db")]
+    said = int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    store = open_store(tmp_path / "db")
+    assert store.height == said > 1
+    assert store.version(said).get(b"a") == said.to_bytes(4, "big")
+    store.save(stage(Tree(store.version(said).nodes), said + 1, {b"a": b"on"}), None)
+    assert store.version(said + 1).get(b"a") == b"on"
