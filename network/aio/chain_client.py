@@ -32,10 +32,14 @@ M = TypeVar("M", bound=Message)
 
 QUERY_PATH = f"/store/{STORE_NAME}/key"
 KEY_NOT_FOUND = 1
+STALE_NONCE = 5  # the code of abci_app/state/errors.py
+NONCE_ATTEMPTS = 4
+STALE_NONCE = 5  # the ledger's permanent code (docs/ledger.md)
 MAX_HEADER_AGE_S = 300.0
 HEADERS_KEPT = 32
 READ_ATTEMPTS = 5
 REPROVE_S = 60.0
+SIGN_ATTEMPTS = 3
 INCLUSION_S = 45.0
 REBROADCAST_S = 10.0
 
@@ -78,6 +82,8 @@ class ChainClient:
         self._headers: OrderedDict[int, bytes] = OrderedDict()
         self._proven_height = 0
         self._nonces: dict[bytes, int] = {}
+        self._signing: dict[bytes, asyncio.Lock] = {}
+        self._turns: dict[bytes, asyncio.Lock] = {}
         self._directory = empty(genesis.chain_id)
         self._directory_raw = b""
         self._proven_at = float("-inf")
@@ -131,23 +137,35 @@ class ChainClient:
         return (None if proven.value is None else decode(kind, proven.value)), proven.height
 
     async def submit(self, kind: TxKind, body: Message, key: SigningKey) -> TxResult:
-        """Sign, send, and wait until the transaction is in a block or refused. Raises ChainUnavailable."""
-        nonce = max(self._nonces.get(key.public, 0) + 1, int(self._clock() * 1000))
-        self._nonces[key.public] = nonce
-        raw = build_tx(kind, body, key=key, chain_id=self.chain_id, nonce=nonce)
-        name = sha256(raw)
-        deadline = time.monotonic() + INCLUSION_S
-        while time.monotonic() < deadline:
+        """Sign, send, and wait until the transaction is in a block or refused. Raises ChainUnavailable.
+
+        May be called several times at once: where a later nonce overtook this one, the body is signed anew.
+        """
+        for _ in range(NONCE_ATTEMPTS - 1):
+            result = await self._submit_once(kind, body, key)
+            if result.code != STALE_NONCE:
+                return result
+        return await self._submit_once(kind, body, key)
+
+    async def _submit_once(self, kind: TxKind, body: Message, key: SigningKey) -> TxResult:
+        async with self._signing.setdefault(key.public, asyncio.Lock()):  # nonces reach the mempool in their order
+            nonce = max(self._nonces.get(key.public, 0) + 1, int(self._clock() * 1000))
+            self._nonces[key.public] = nonce
+            raw = build_tx(kind, body, key=key, chain_id=self.chain_id, nonce=nonce)
+            name = sha256(raw)
             refused = await self._broadcast(raw, name)
-            if refused is not None:
-                return refused
+        deadline = time.monotonic() + INCLUSION_S
+        while refused is None:
             found = await self._await_inclusion(name, min(deadline, time.monotonic() + REBROADCAST_S))
             if found is not None:
                 return found
+            if time.monotonic() >= deadline:
+                raise ChainUnavailable(
+                    f"transaction {name.hex()} was accepted but is in no block after {INCLUSION_S:.0f} s; does the chain make blocks?"
+                )
             self._rpc.avoid()  # this server took it and nothing came of it: offer the same bytes to the next
-        raise ChainUnavailable(
-            f"transaction {name.hex()} was accepted but is in no block after {INCLUSION_S:.0f} s; does the chain make blocks?"
-        )
+            refused = await self._broadcast(raw, name)
+        return refused
 
     async def transaction(self, name: bytes) -> IncludedTx | None:
         """The transaction with this hash, proven to be in its block; None when the chain says that there is none.

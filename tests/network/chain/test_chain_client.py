@@ -11,7 +11,7 @@ from network.aio import chain_client
 from network.aio.chain_client import ChainClient, ChainUnavailable, ProofRejected
 from network.aio.chain_rpc import pause
 from network.chain_records import DIRECTORY_KEY, DirectoryEntry, DirectoryRecord
-from network.chain_tx import RetireNode, TxKind, UpdateNode
+from network.chain_tx import RetireNode, SignedTx, TxKind, UpdateNode
 from network.codec import encode
 from network.crypto import SigningKey
 
@@ -179,9 +179,40 @@ async def test_a_transaction_is_signed_sent_and_found(chain: Any, client: ChainC
 
 
 async def test_a_refused_transaction_has_its_code(chain: Any, client: ChainClient) -> None:
-    chain.check_tx = lambda tx: 5
+    chain.check_tx = lambda tx: 4
     result = await client.submit(TxKind.RETIRE_NODE, RetireNode(), SIGNER)
-    assert (result.code, result.height, result.codespace) == (5, 0, "planetserve")
+    assert (result.code, result.height, result.codespace) == (4, 0, "planetserve")
+
+
+async def test_an_overtaken_nonce_is_signed_again_and_not_for_ever(chain: Any, client: ChainClient) -> None:
+    nonces: list[int] = []
+
+    def stale(times: int) -> Callable[[SignedTx], int]:
+        def check(tx: SignedTx) -> int:
+            nonces.append(tx.nonce)
+            return 5 if len(nonces) <= times else 0
+
+        return check
+
+    chain.check_tx = stale(1)
+    assert (await client.submit(TxKind.RETIRE_NODE, RetireNode(), SIGNER)).code == 0
+    assert len(nonces) == 2 and nonces[0] < nonces[1]
+    nonces.clear()
+    chain.check_tx = stale(100)
+    assert (await client.submit(TxKind.RETIRE_NODE, RetireNode(), SIGNER)).code == 5
+    assert len(nonces) == 3
+
+
+async def test_one_keys_transactions_reach_the_mempool_in_the_order_of_their_nonces(chain: Any, client: ChainClient) -> None:
+    arrived: list[int] = []
+
+    def check(tx: SignedTx) -> int:
+        arrived.append(tx.nonce)
+        return 0
+
+    chain.check_tx = check
+    await asyncio.gather(*(client.submit(TxKind.RETIRE_NODE, RetireNode(), SIGNER) for _ in range(8)))
+    assert arrived == sorted(arrived) and len(arrived) == 8
 
 
 async def test_a_transaction_in_no_block_is_unavailability(chain: Any, client: ChainClient) -> None:
