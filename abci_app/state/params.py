@@ -15,11 +15,11 @@ PROFILES = ("seeded", "paper")
 
 DEFAULT = Params(
     epoch_blocks=60,
-    vrf_end=7,
-    commit_end=8,
-    send_end=23,
-    publish_end=31,
-    score_end=51,
+    vrf_end=9,
+    commit_end=10,
+    send_end=25,
+    publish_end=34,
+    score_end=52,
     reveal_end=57,
     slots=16,
     assignment=650_000_000,

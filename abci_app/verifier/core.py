@@ -44,7 +44,7 @@ TX_KINDS = {
     Step.SCORE: TxKind.COMMIT_SCORES,
     Step.REVEAL: TxKind.REVEAL_SCORES,
 }
-LAST_BLOCKS = 3  # publish what is there when the window has no more than this left
+LAST_BLOCKS = 5  # publish what is there when the window has no more than this left
 
 
 @dataclass(slots=True)

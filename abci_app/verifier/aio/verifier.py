@@ -8,7 +8,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
 from typing import Any
 
-from abci_app.state.errors import DUPLICATE
+from abci_app.state.errors import DUPLICATE, STALE_NONCE
 from abci_app.verifier.agenda import Step
 from abci_app.verifier.aio.challenger import Challenger
 from abci_app.verifier.aio.scorer import Scorer
@@ -178,6 +178,9 @@ class Verifier:
             result = await self._client.submit(command.kind, command.body, self._key)
         except ChainUnavailable as error:
             log.warning("a step was not recorded", extra={"fields": {"step": command.step, "reason": error}})
+            self._tell(Unsubmitted(command.step), epoch)
+            return
+        if result.code == STALE_NONCE:  # a later transaction of ours overtook it: sign it again
             self._tell(Unsubmitted(command.step), epoch)
             return
         accepted = result.code in (0, DUPLICATE)

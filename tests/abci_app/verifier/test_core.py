@@ -158,7 +158,7 @@ def test_what_was_not_asked_stays_closed_and_what_nobody_answered_is_published_l
     (opening,) = plain(core.on_event(at(DEFAULT.send_end)))
     assert set(opening.body.challenges) == {first, second}
     assert plain(core.on_event(Submitted(Step.OPEN, True), 3)) == []  # one reply is still awaited
-    (publishing,) = plain(core.on_event(at(DEFAULT.publish_end - 3)))
+    (publishing,) = plain(core.on_event(at(DEFAULT.publish_end - 4)))
     assert [transcript.challenge_hash for transcript in publishing.body.transcripts] == [challenge_hash(first)]
 
 
