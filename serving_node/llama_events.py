@@ -1,8 +1,11 @@
 """Reads llama.cpp's answers: the events of `/completion`, and the verbose answer of its chat endpoint."""
 
+import json
 from typing import Any
 
 from network.inference import Finish
+from serving_node.asked import Asked
+from serving_node.failure import INVALID_REQUEST, ServeError
 from serving_node.generation import Piece, Prefilled, TokenLogprob
 
 FINISHES = {"eos": Finish.STOP, "word": Finish.STOP, "limit": Finish.LENGTH}
@@ -30,6 +33,16 @@ def whole_piece(choice: dict[str, Any]) -> Piece:
     """The one piece of an answer that came whole."""
     message = choice["message"]
     return Piece(message.get("content") or "", tool_calls=tool_deltas(message))
+
+
+def check_schema_kept(asked: Asked, text: str, finish: Finish, *, stopped: bool) -> None:
+    """The engine answers freely, and says nothing, when it cannot follow a schema. Raises ServeError when it did."""
+    if asked.schema is None or finish != Finish.STOP or stopped:
+        return
+    try:
+        json.loads(text)
+    except ValueError as error:
+        raise ServeError(INVALID_REQUEST, "the engine could not follow the JSON schema in response_format") from error
 
 
 def _logprob(entry: dict[str, Any]) -> TokenLogprob:

@@ -111,4 +111,4 @@ def refusal(status: int, raw: bytes) -> ServeError:
         return ServeError(CONTEXT_LENGTH_EXCEEDED, message)
     if 400 <= status < 500 and status not in (401, 403, 404, 429):
         return ServeError(INVALID_REQUEST, message or "the engine refused the request")
-    return ServeError(ENGINE_FAILED, f"the engine answered {status}")
+    return ServeError(ENGINE_FAILED, f"the engine answered {status} {kind}".rstrip())

@@ -4,6 +4,7 @@ A prompt is rendered by the model's template, tokenised once, and sent as ids, s
 the engine read. Only tool calls go through the engine's chat endpoint, which alone knows how a model writes them.
 """
 
+import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Any
@@ -15,10 +16,14 @@ from serving_node.aio.engine_http import EngineHttp
 from serving_node.asked import Asked
 from serving_node.failure import ENGINE_FAILED, ServeError
 from serving_node.generation import Ended, EngineSample, GenerationEvent, Job, Piece, Prefilled
-from serving_node.llama_events import FINISHES, logprobs, prefilled, whole_piece
+from serving_node.llama_events import FINISHES, check_schema_kept, logprobs, prefilled, whole_piece
 from serving_node.sampling import llama_fields
 from serving_node.stops import StopFinder
 from serving_node.token_ledger import TokenLedger
+
+# The most tokens that a character of UTF-8 can need beyond its first.
+CUT_TOKENS = 3
+SETTLE_LOOKS, SETTLE_PAUSE_S = 20, 0.02
 
 
 class LlamaApi:
@@ -26,6 +31,8 @@ class LlamaApi:
 
     def __init__(self, http: EngineHttp) -> None:
         self._http = http
+        self._open = 0
+        self._dropped = False
 
     async def render(self, asked: Asked) -> tuple[int, ...]:
         """The prompt's token ids by the model's own template and tokeniser."""
@@ -39,10 +46,19 @@ class LlamaApi:
 
     async def generate(self, job: Job) -> AsyncGenerator[GenerationEvent, None]:
         """Stream one answer; closing the generator stops the engine's work."""
-        stream = self._call_tools(job) if job.asked.wants_tools else self._complete(job)
-        async with aclosing(stream):
-            async for event in stream:
+        answer = await self._tool_answer(job) if job.asked.wants_tools else None
+        if answer is not None:
+            for event in _whole(job, answer):
                 yield event
+            return
+        await self._settle()
+        self._open += 1
+        try:
+            async with aclosing(self._complete(job)) as events:
+                async for event in events:
+                    yield event
+        finally:
+            self._open -= 1
 
     async def sample(self) -> EngineSample:
         """The engine's own counters: requests in its slots and before them, and its prefill rate so far."""
@@ -56,35 +72,45 @@ class LlamaApi:
         return EngineSample(running, int(rows.get("llamacpp:requests_deferred", 0)), rate)
 
     async def _complete(self, job: Job) -> AsyncGenerator[GenerationEvent, None]:
-        body = self._completion_body(job)
-        ledger, stops, cached = TokenLedger(), StopFinder(job.asked.stops), 0
-        async with aclosing(self._http.events("/completion", body)) as events:
-            async for event in events:
-                if (progress := prefilled(event)) is not None:
-                    cached = progress.cached_tokens
-                    yield progress
-                    continue
-                if event["stop"]:
-                    ledger.end(event["tokens_predicted"])
-                    cached = event["timings"]["cache_n"]
-                    if rest := stops.rest():
-                        yield Piece(rest)
-                    yield Ended(FINISHES[event["stop_type"]], await self._all_ids(ledger, job), cached)
-                    return
-                ledger.add(event["tokens"], event["tokens_predicted"], event["content"])
-                text = stops.feed(event["content"])
-                if text or event.get("completion_probabilities"):
-                    yield Piece(text, logprobs(event) if job.asked.logprobs else ())
-                if stops.found:
-                    break
-        if not stops.found:
+        ledger, stops, cached, finish = TokenLedger(), StopFinder(job.asked.stops), 0, None
+        body, said, dropped = self._completion_body(job), "", True
+        try:
+            async with aclosing(self._http.events("/completion", body)) as events:
+                async for event in events:
+                    if (progress := prefilled(event)) is not None:
+                        cached = progress.cached_tokens
+                        yield progress
+                        continue
+                    if event["stop"]:
+                        ledger.end(event["tokens_predicted"])
+                        cached, finish, dropped = event["timings"]["cache_n"], FINISHES[event["stop_type"]], False
+                        break
+                    ledger.add(event["tokens"], event["tokens_predicted"], event["content"])
+                    within = len(ledger) <= job.max_tokens
+                    text = stops.feed(event["content"]) if within else ""
+                    said += text
+                    if text or (within and event.get("completion_probabilities")):
+                        yield Piece(text, logprobs(event) if job.asked.logprobs else ())
+                    # A last token without text may end the answer by itself: the engine's next event says so.
+                    if stops.found or not within or (len(ledger) == job.max_tokens and event["content"]):
+                        finish = Finish.STOP if stops.found else Finish.LENGTH
+                        break
+        finally:
+            self._dropped |= dropped
+        if finish is None:
             raise ServeError(ENGINE_FAILED, "the engine ended its stream without a last event")
-        yield Ended(Finish.STOP, await self._all_ids(ledger, job), cached)
+        if not stops.found and (rest := stops.rest()):
+            said += rest
+            yield Piece(rest)
+        finish = Finish.LENGTH if len(ledger) > job.max_tokens else finish
+        check_schema_kept(job.asked, said, finish, stopped=stops.found)
+        yield Ended(finish, (await self._all_ids(ledger, job, body))[: job.max_tokens], cached)
 
     def _completion_body(self, job: Job) -> dict[str, object]:
         body: dict[str, object] = {
             "prompt": list(job.prompt_ids),
-            "n_predict": job.max_tokens,
+            # A character that the limit cuts is generated to its end, so that the ids before the cut are known.
+            "n_predict": job.max_tokens + CUT_TOKENS,
             "stream": True,
             "return_tokens": True,
             "return_progress": True,
@@ -97,18 +123,18 @@ class LlamaApi:
             body["json_schema"] = job.asked.schema
         return body
 
-    async def _all_ids(self, ledger: TokenLedger, job: Job) -> tuple[int, ...]:
+    async def _all_ids(self, ledger: TokenLedger, job: Job, body: dict[str, object]) -> tuple[int, ...]:
         """Every sampled id: holes that the engine left are filled from the text, else by generating once more."""
         for gap in list(ledger.gaps):
             ledger.try_fill(gap, list(await self._tokens(gap.text, special=False)) if gap.text else [])
         if ledger.gaps:
-            body = {**self._completion_body(job), "stream": False, "n_predict": len(ledger), "return_progress": False}
-            again = await self._http.post("/completion", body, patient=True)
-            if not ledger.try_replace(again["tokens"]):
+            again = {**body, "stream": False, "n_predict": len(ledger), "return_progress": False}
+            if not ledger.try_replace((await self._http.post("/completion", again, patient=True))["tokens"]):
                 raise ServeError(ENGINE_FAILED, "the engine did not tell the ids of all its tokens")
         return ledger.ids()
 
-    async def _call_tools(self, job: Job) -> AsyncGenerator[GenerationEvent, None]:
+    async def _tool_answer(self, job: Job) -> dict[str, Any] | None:
+        """The chat endpoint's whole answer; None when it cannot read what the model wrote as an answer with tools."""
         body: dict[str, object] = {
             "messages": list(job.asked.messages),
             "max_tokens": job.max_tokens,
@@ -118,16 +144,37 @@ class LlamaApi:
             **job.asked.tools,
             **llama_fields(job.sampling, job.seed, job.asked),
         }
-        answer: dict[str, Any] = await self._http.post("/v1/chat/completions", body, patient=True)
-        choice, verbose = answer["choices"][0], answer["__verbose"]
-        cached = answer["timings"]["cache_n"]
+        try:
+            answer: dict[str, Any] = await self._http.post("/v1/chat/completions", body, patient=True)
+        except ServeError as error:
+            if error.code == ENGINE_FAILED:
+                return None
+            raise
         if answer["usage"]["prompt_tokens"] != len(job.prompt_ids):
             raise ServeError(ENGINE_FAILED, "the engine rendered the prompt with tools in two ways")
-        yield Prefilled(len(job.prompt_ids), cached)
-        yield whole_piece(choice)
-        finish = Finish.TOOL_CALLS if choice["message"].get("tool_calls") else FINISHES[verbose["stop_type"]]
-        yield Ended(finish, tuple(verbose["tokens"]), cached)
+        return answer
+
+    async def _settle(self) -> None:
+        """Wait a moment for the engine to drop what was closed early: the next prompt may need just that slot's cache."""
+        for _ in range(SETTLE_LOOKS):
+            if not self._dropped:
+                return
+            if (await self.sample()).running <= self._open:
+                self._dropped = False
+                return
+            await asyncio.sleep(SETTLE_PAUSE_S)
 
     async def _tokens(self, text: str, *, special: bool) -> tuple[int, ...]:
         body = {"content": text, "add_special": special, "parse_special": special}
         return tuple((await self._http.post("/tokenize", body))["tokens"])
+
+
+def _whole(job: Job, answer: dict[str, Any]) -> tuple[GenerationEvent, ...]:
+    """The events of an answer that came whole."""
+    choice, verbose, cached = answer["choices"][0], answer["__verbose"], answer["timings"]["cache_n"]
+    finish = Finish.TOOL_CALLS if choice["message"].get("tool_calls") else FINISHES[verbose["stop_type"]]
+    return (
+        Prefilled(len(job.prompt_ids), cached),
+        whole_piece(choice),
+        Ended(finish, tuple(verbose["tokens"]), cached),
+    )

@@ -14,7 +14,7 @@ from typing import Any
 import xllamacpp
 
 # Prompts are taken in steps of this many tokens: a cancelled one stops, and another's tokens flow, between two steps.
-STEP_TOKENS = 64
+STEP_TOKENS = 32
 # Prompt prefixes that lost their slot are kept in memory up to this much, and come back without being computed again.
 PREFIX_CACHE_MIB = 64
 

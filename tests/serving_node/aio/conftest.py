@@ -39,6 +39,7 @@ class FakeLlama:
     """What the double does next, and what it was asked."""
 
     text: str = "Hello there"
+    raw: bytes = b""
     delay_s: float = 0.0
     fail: int = 0
     break_off: bool = False
@@ -81,7 +82,7 @@ class FakeLlama:
         self.asked.append(body)
         if self.fail:
             return web.json_response({"error": {"code": self.fail, "message": "no", "type": "server_error"}}, status=self.fail)
-        ids = [*self.text.encode(), EOS][: body["n_predict"]]
+        ids = [*(self.raw or self.text.encode()), EOS][: body["n_predict"]]
         if not body["stream"]:
             return web.json_response({"tokens": ids})
         response = web.StreamResponse()

@@ -70,13 +70,37 @@ async def test_ids_of_characters_of_several_tokens_are_found_again(net: Any, fak
     assert len(node.llama.asked) == 1
 
 
-async def test_an_answer_cut_inside_a_character_is_generated_again_for_its_ids(net: Any, fake_llama: Any) -> None:
-    node = await net.add(llama=fake_llama(text="ok 😊"))
-    frames = await node.ask(encode(request(sampling=Sampling(600, 0, 0, 5))))
-    assert text_of(frames) == "ok "
-    end = final(frames)
-    assert end.statement.token_ids == tuple("ok 😊".encode()[:5]) and end.statement.finish == Finish.LENGTH
+async def test_an_answer_cut_inside_a_character_has_all_its_ids(net: Any, fake_llama: Any) -> None:
+    node = await net.add(llama=fake_llama(text="ok 😊 and more"))
+    for limit, text in ((5, "ok "), (3, "ok "), (7, "ok 😊")):
+        frames = await node.ask(encode(request(sampling=Sampling(600, 0, 0, limit))))
+        assert text_of(frames) == text
+        end = final(frames)
+        assert end.statement.token_ids == tuple("ok 😊".encode()[:limit]) and end.statement.finish == Finish.LENGTH
+
+
+async def test_an_answer_that_ends_on_its_last_token_is_complete(net: Any) -> None:
+    node = await net.add()
+    end = final(await node.ask(encode(request(sampling=Sampling(600, 0, 0, 12)))))
+    assert end.statement.token_ids == (*b"Hello there", 256) and end.statement.finish == Finish.STOP
+    end = final(await node.ask(encode(request(sampling=Sampling(600, 0, 0, 11)))))
+    assert end.statement.token_ids == tuple(b"Hello there") and end.statement.finish == Finish.LENGTH
+
+
+async def test_broken_text_before_the_end_is_generated_again_for_its_ids(net: Any, fake_llama: Any) -> None:
+    node = await net.add(llama=fake_llama(raw=b"ok \xf0\x9f"))
+    frames = await node.ask(encode(request()))
+    assert text_of(frames) == "ok " and final(frames).statement.token_ids == (*b"ok \xf0\x9f", 256)
     assert len(node.llama.asked) == 2
+
+
+async def test_an_engine_that_did_not_follow_a_schema_is_found_out(net: Any, fake_llama: Any) -> None:
+    node = await net.add(llama=fake_llama(text="{}"))
+    form = {"type": "json_schema", "json_schema": {"name": "x", "schema": {"type": "object"}}}
+    assert final(await node.ask(encode(request({**BODY, "response_format": form}))))
+    assert node.llama.asked[0]["json_schema"] == {"type": "object"}
+    node.llama.text = "As you wish"
+    assert failure(await node.ask(encode(request({**BODY, "response_format": form})))).code == "invalid_request"
 
 
 async def test_a_stop_string_ends_the_answer_and_the_engine(net: Any, fake_llama: Any) -> None:
