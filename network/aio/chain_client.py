@@ -33,13 +33,12 @@ M = TypeVar("M", bound=Message)
 QUERY_PATH = f"/store/{STORE_NAME}/key"
 KEY_NOT_FOUND = 1
 STALE_NONCE = 5  # the code of abci_app/state/errors.py
-NONCE_ATTEMPTS = 4
+NONCE_ATTEMPTS = 3
 STALE_NONCE = 5  # the ledger's permanent code (docs/ledger.md)
 MAX_HEADER_AGE_S = 300.0
 HEADERS_KEPT = 32
 READ_ATTEMPTS = 5
 REPROVE_S = 60.0
-SIGN_ATTEMPTS = 3
 INCLUSION_S = 45.0
 REBROADCAST_S = 10.0
 
@@ -83,7 +82,6 @@ class ChainClient:
         self._proven_height = 0
         self._nonces: dict[bytes, int] = {}
         self._signing: dict[bytes, asyncio.Lock] = {}
-        self._turns: dict[bytes, asyncio.Lock] = {}
         self._directory = empty(genesis.chain_id)
         self._directory_raw = b""
         self._proven_at = float("-inf")
@@ -161,7 +159,7 @@ class ChainClient:
                 return found
             if time.monotonic() >= deadline:
                 raise ChainUnavailable(
-                    f"transaction {name.hex()} was accepted but is in no block after {INCLUSION_S:.0f} s; does the chain make blocks?"
+                    f"transaction {name.hex()} is in no block after {INCLUSION_S:.0f} s; does the chain make blocks?"
                 )
             self._rpc.avoid()  # this server took it and nothing came of it: offer the same bytes to the next
             refused = await self._broadcast(raw, name)
