@@ -33,8 +33,7 @@ M = TypeVar("M", bound=Message)
 QUERY_PATH = f"/store/{STORE_NAME}/key"
 KEY_NOT_FOUND = 1
 STALE_NONCE = 5  # the code of abci_app/state/errors.py
-NONCE_ATTEMPTS = 3
-STALE_NONCE = 5  # the ledger's permanent code (docs/ledger.md)
+NONCE_ATTEMPTS = 4
 MAX_HEADER_AGE_S = 300.0
 HEADERS_KEPT = 32
 READ_ATTEMPTS = 5
