@@ -16,7 +16,7 @@ import xllamacpp
 # Prompts are taken in steps of this many tokens: a cancelled one stops, and another's tokens flow, between two steps.
 STEP_TOKENS = 32
 # Prompt prefixes that lost their slot are kept in memory up to this much, and come back without being computed again.
-PREFIX_CACHE_MIB = 64
+PREFIX_CACHE_MIB = 32
 
 
 def parameters(settings: Mapping[str, Any]) -> Any:

@@ -87,11 +87,15 @@ class ForwardServer:
             return web.json_response({"error": refused.reason}, status=STATUS.get(refused.reason, 403))
         frames: asyncio.Queue[ReplyFrame] = asyncio.Queue()
         task = asyncio.create_task(self._serve(request, forward.visited, frames.put_nowait))
+        response = web.StreamResponse(headers={"Content-Type": "application/octet-stream"})
         try:
-            return await self._stream(http, task, frames)
+            await self._stream(http, response, task, frames)
+        except ConnectionResetError:
+            pass  # the sender has gone: its user left, or another node answers
         finally:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
+        return response
 
     async def _opened(self, http: web.Request) -> tuple[Forward, InferenceRequest]:
         raw = bytearray()
@@ -102,9 +106,8 @@ class ForwardServer:
         return self._gate.open(bytes(raw), time.time_ns() // 1_000_000)
 
     async def _stream(
-        self, http: web.Request, task: asyncio.Task[None], frames: asyncio.Queue[ReplyFrame]
-    ) -> web.StreamResponse:
-        response = web.StreamResponse(headers={"Content-Type": "application/octet-stream"})
+        self, http: web.Request, response: web.StreamResponse, task: asyncio.Task[None], frames: asyncio.Queue[ReplyFrame]
+    ) -> None:
         await response.prepare(http)
         beat_at = time.monotonic() + HEARTBEAT_S
         while http.transport is not None and not http.transport.is_closing():
@@ -121,4 +124,3 @@ class ForwardServer:
             if frame.kind in (FrameKind.FINAL, FrameKind.FAILED):
                 await response.write_eof()
                 break
-        return response
