@@ -10,10 +10,13 @@ import signal
 import sys
 from pathlib import Path
 
-from localnet.aio import commands
-from localnet.aio.home import load
-from localnet.errors import INTERRUPTED, LocalnetError
-from localnet.setup.pins import Layout, layout
+try:
+    from localnet.aio import commands
+    from localnet.aio.home import load
+    from localnet.errors import INTERRUPTED, LocalnetError
+    from localnet.setup.pins import Layout, layout
+except KeyboardInterrupt:  # the imports take half a second, long enough for a hasty Ctrl-C
+    sys.exit(130)
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 
