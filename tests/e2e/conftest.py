@@ -19,6 +19,8 @@ import pytest
 ROOT = Path(__file__).parent.parent.parent
 PLANETSERVE = str(Path(sys.executable).parent / "planetserve")
 HERE = Path(__file__).parent
+# Everything is on this machine: no client may take a way through a proxy.
+os.environ["NO_PROXY"] = os.environ["no_proxy"] = "127.0.0.1,localhost"
 
 
 @pytest.hookimpl(trylast=True)

@@ -26,10 +26,12 @@ def ask(client: openai.OpenAI, question: str) -> tuple[str, int, int, float]:
 
 
 def test_a_shared_prefix_lands_on_its_holder(localnet: Any) -> None:
+    """Two of three at least: a node may rightly serve a prompt itself while the holder is busy with a challenge."""
     client = openai.OpenAI(base_url=localnet.base_url, api_key="any")
     holder, prompt_tokens, _, cold = ask(client, "Where does item 37 go?")
     time.sleep(6)  # deltas travel every 1 to 5 seconds
-    warm = [ask(client, question) for question in ("Where does item 74 go?", "Which box is fullest?", "Name one rule.")]
-    assert [node for node, *_ in warm] == [holder] * len(warm)
-    assert min(cached for _, _, cached, _ in warm) > prompt_tokens // 2
-    assert min(seconds for *_, seconds in warm) < cold / 2
+    answers = [ask(client, question) for question in ("Where does item 74 go?", "Which box is fullest?", "Name one rule.")]
+    warm = [(cached, seconds) for node, _, cached, seconds in answers if node == holder]
+    assert len(warm) >= 2, (holder, answers)
+    assert min(cached for cached, _ in warm) > prompt_tokens // 2
+    assert min(seconds for _, seconds in warm) < cold / 2
