@@ -28,6 +28,7 @@ PROMPT_DOMAIN = b"planetserve/challenge-prompt/1"
 SALT_DOMAIN = b"planetserve/challenge-salt/1"
 DUMMY_DOMAIN = b"planetserve/challenge-dummy/1"
 SHEET_DOMAIN = b"planetserve/sheet-salt/1"
+EARLY_BLOCKS = 6  # after the send window: by then most transcripts are published, and scoring can begin
 
 
 class Step(StrEnum):
@@ -38,6 +39,7 @@ class Step(StrEnum):
     SEND = "send"
     OPEN = "open"
     PUBLISH = "publish"
+    PRESCORE = "prescore"
     SCORE = "score"
     REVEAL = "reveal"
 
@@ -50,6 +52,7 @@ def window(step: Step, params: Params) -> tuple[int, int]:
         Step.SEND: (params.commit_end, params.send_end + 1),
         Step.OPEN: (params.send_end, params.publish_end),
         Step.PUBLISH: (params.send_end + 1, params.publish_end),
+        Step.PRESCORE: (min(params.send_end + EARLY_BLOCKS, params.publish_end), params.publish_end + 1),
         Step.SCORE: (params.publish_end + 1, params.score_end),
         Step.REVEAL: (params.score_end, params.reveal_end),
     }[step]

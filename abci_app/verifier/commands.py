@@ -33,15 +33,17 @@ class Ask:
 
 @dataclass(frozen=True, slots=True)
 class ReadTranscripts:
-    """Read the epoch's transcripts; answer with TranscriptsRead or Unsubmitted(SCORE)."""
+    """Read the epoch's transcripts; answer with TranscriptsRead or Unsubmitted."""
 
+    step: Step
     epoch: int
 
 
 @dataclass(frozen=True, slots=True)
 class ScoreThem:
-    """Score these transcripts; answer with ScoresMade."""
+    """Score these transcripts, those scored before excepted; answer with ScoresMade."""
 
+    step: Step
     records: tuple[TranscriptRecord, ...]
     profile: str
 

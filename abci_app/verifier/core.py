@@ -44,7 +44,8 @@ TX_KINDS = {
     Step.SCORE: TxKind.COMMIT_SCORES,
     Step.REVEAL: TxKind.REVEAL_SCORES,
 }
-LAST_BLOCKS = 5  # publish what is there when the window has no more than this left
+LAST_BLOCKS = 4  # publish what is there when the window has no more than this left
+REPLY_BLOCKS = 3  # ask nothing in the last blocks of the send window: replies take a while
 
 
 @dataclass(slots=True)
@@ -110,10 +111,10 @@ class VerifierCore:
                 return [Remember(self._memory)]
             case Answered(transcript):
                 return self._on_answer(transcript)
-            case TranscriptsRead(records):
-                return self._on_transcripts(records)
-            case ScoresMade(scores):
-                return self._on_scores(scores)
+            case TranscriptsRead(step, records):
+                return self._on_transcripts(step, records)
+            case ScoresMade(step, scores):
+                return self._on_scores(step, scores)
 
     def failed_to_read(self) -> None:
         """The epoch could not be read; ask again at the next height."""
@@ -176,9 +177,12 @@ class VerifierCore:
             return self._submit(step, epoch.plan.open(number, self._memory.asked))
         if step is Step.PUBLISH and Step.OPEN in done and self._replies_in(blocks_left):
             return self._submit(step, PublishTranscripts(number, tuple(self._memory.replies)))
-        if step is Step.SCORE:
+        if step is Step.SCORE and self._memory.sheet is not None:
             epoch.busy.append(step)
-            return [ReadTranscripts(number)] if self._memory.sheet is None else [self._commit_scores(self._memory.sheet)]
+            return [self._commit_scores(self._memory.sheet)]
+        if step in (Step.PRESCORE, Step.SCORE) and Step.PRESCORE not in epoch.busy:
+            epoch.busy.append(step)
+            return [ReadTranscripts(step, number)]
         if step is Step.REVEAL and self._memory.sheet is not None and Step.SCORE in done:
             return self._submit(step, RevealScores(self._memory.sheet))
         return []
@@ -196,7 +200,7 @@ class VerifierCore:
     def _asks(self, epoch: _Epoch, blocks_left: int) -> list[Command]:
         """The challenges not sent yet, each at its own uniformly random time in what is left of the window."""
         commands: list[Command] = []
-        seconds = max(0.0, (blocks_left - 1) * self._block_seconds)
+        seconds = max(0.0, (blocks_left - REPLY_BLOCKS) * self._block_seconds)
         for challenge in epoch.plan.challenges:
             name = challenge_hash(challenge)
             if name not in self._memory.asked and name not in epoch.scheduled:
@@ -221,21 +225,21 @@ class VerifierCore:
         self._memory.replies.append(transcript)
         return [Remember(self._memory), *self._due()]
 
-    def _on_transcripts(self, records: Sequence[TranscriptRecord]) -> list[Command]:
+    def _on_transcripts(self, step: Step, records: Sequence[TranscriptRecord]) -> list[Command]:
         assert self._epoch is not None
         answered = tuple(
             record for record in records if record.transcript is not None and record.transcript.statement is not None
         )
         if answered:
-            return [ScoreThem(answered, self._epoch.params.profile)]
-        return self._on_submitted(Step.SCORE, accepted=True)
+            return [ScoreThem(step, answered, self._epoch.params.profile)]
+        return self._on_submitted(step, accepted=True)
 
-    def _on_scores(self, scores: Sequence[Score]) -> list[Command]:
-        """Commit to the scores; none means abstaining from the whole epoch."""
+    def _on_scores(self, step: Step, scores: Sequence[Score]) -> list[Command]:
+        """Commit to the final scores; none means abstaining from the whole epoch."""
         epoch = self._epoch
         assert epoch is not None
-        if not scores:
-            return self._on_submitted(Step.SCORE, accepted=True)
+        if step is Step.PRESCORE or not scores:
+            return self._on_submitted(step, accepted=True)
         salt = sheet_salt(self._key, epoch.record)
         sheet = ScoreSheet(epoch.record.number, self._validator, tuple(scores), salt)
         self._memory.sheet = sheet

@@ -57,6 +57,7 @@ class Answered:
 class TranscriptsRead:
     """Every published transcript of the epoch."""
 
+    step: Step
     records: tuple[TranscriptRecord, ...]
 
 
@@ -64,6 +65,7 @@ class TranscriptsRead:
 class ScoresMade:
     """This verifier's scores; none when it cannot verify."""
 
+    step: Step
     scores: tuple[Score, ...]
 
 

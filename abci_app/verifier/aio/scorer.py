@@ -31,6 +31,7 @@ class Scorer:
     def __init__(self, weights: Path) -> None:
         self._weights = weights
         self._info = read_info(weights)
+        self._known: dict[bytes, Score] = {}
 
     def can_judge(self, group: ModelGroup | None, profile: str) -> bool:
         """Whether this verifier can score the group's answers under the chain's profile; says so once an epoch if not."""
@@ -43,8 +44,16 @@ class Scorer:
         return True
 
     async def score(self, records: Sequence[TranscriptRecord], profile: str) -> tuple[Score, ...]:
-        """This verifier's scores of these transcripts, in ascending order of challenge."""
-        return await asyncio.to_thread(self._score, records, profile)
+        """This verifier's scores of these transcripts, in ascending order of challenge.
+
+        A published transcript cannot change, so what was scored in the last call is not scored again.
+        """
+        new = [record for record in records if record.transcript.challenge_hash not in self._known]
+        made = await asyncio.to_thread(self._score, new, profile) if new else ()
+        wanted = {record.transcript.challenge_hash for record in records}
+        self._known = {name: score for name, score in self._known.items() if name in wanted}
+        self._known |= {score.challenge_hash: score for score in made}
+        return tuple(self._known[name] for name in sorted(self._known))
 
     def _score(self, records: Sequence[TranscriptRecord], profile: str) -> tuple[Score, ...]:
         began = time.thread_time()

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from abci_app.state.errors import DUPLICATE, STALE_NONCE
-from abci_app.verifier.agenda import Step
 from abci_app.verifier.aio.challenger import Challenger
 from abci_app.verifier.aio.scorer import Scorer
 from abci_app.verifier.commands import Ask, Command, ReadEpoch, ReadTranscripts, Remember, ScoreThem, Submit
@@ -208,9 +207,9 @@ class Verifier:
                         records.append(record)
         except (ChainUnavailable, ProofRejected) as error:
             log.warning("the transcripts cannot be read", extra={"fields": {"reason": error}})
-            self._tell(Unsubmitted(Step.SCORE), command.epoch)
+            self._tell(Unsubmitted(command.step), command.epoch)
             return
-        self._tell(TranscriptsRead(tuple(records)), command.epoch)
+        self._tell(TranscriptsRead(command.step, tuple(records)), command.epoch)
 
     async def _score(self, command: ScoreThem) -> None:
         epoch = self._core.number
@@ -219,7 +218,8 @@ class Verifier:
         except (ChainUnavailable, ProofRejected):
             group = None
         usable = self._scorer.can_judge(group, command.profile)
-        self._tell(ScoresMade(await self._scorer.score(command.records, command.profile) if usable else ()), epoch)
+        scores = await self._scorer.score(command.records, command.profile) if usable else ()
+        self._tell(ScoresMade(command.step, scores), epoch)
 
 
 def save(path: Path, memory: Memory) -> None:

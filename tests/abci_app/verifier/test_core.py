@@ -6,7 +6,7 @@ import pytest
 
 from abci_app.state.challenge import challenge_nonce, owns
 from abci_app.state.params import DEFAULT
-from abci_app.verifier.agenda import Step
+from abci_app.verifier.agenda import EARLY_BLOCKS, Step
 from abci_app.verifier.commands import Ask, ReadEpoch, ReadTranscripts, Remember, ScoreThem, Submit
 from abci_app.verifier.core import VerifierCore
 from abci_app.verifier.events import (
@@ -92,11 +92,13 @@ def test_a_whole_epoch() -> None:
     (publishing,) = plain(core.on_event(Submitted(Step.OPEN, True), 3))
     assert publishing.step is Step.PUBLISH and len(publishing.body.transcripts) == len(asks)
     core.on_event(Submitted(Step.PUBLISH, True), 3)
-    assert plain(core.on_event(at(DEFAULT.publish_end + 1))) == [ReadTranscripts(3)]
+    assert plain(core.on_event(at(DEFAULT.publish_end + 1))) == [ReadTranscripts(Step.SCORE, 3)]
     record = TranscriptRecord(transcript=reply(asks[0].challenge))
     empty = TranscriptRecord(transcript=Transcript(bytes(32)))
-    assert plain(core.on_event(TranscriptsRead((record, empty)), 3)) == [ScoreThem((record,), DEFAULT.profile)]
-    (commit,) = plain(core.on_event(ScoresMade((Score(bytes(32), 5, 6),)), 3))
+    assert plain(core.on_event(TranscriptsRead(Step.SCORE, (record, empty)), 3)) == [
+        ScoreThem(Step.SCORE, (record,), DEFAULT.profile)
+    ]
+    (commit,) = plain(core.on_event(ScoresMade(Step.SCORE, (Score(bytes(32), 5, 6),)), 3))
     assert commit.step is Step.SCORE
     core.on_event(Submitted(Step.SCORE, True), 3)
     (reveal,) = plain(core.on_event(at(DEFAULT.score_end)))
@@ -119,21 +121,34 @@ def test_a_start_after_the_commit_window_asks_nothing_but_scores() -> None:
     core.on_event(at(DEFAULT.commit_end + 3))
     assert plain(core.on_event(READ)) == []
     assert plain(core.on_event(at(DEFAULT.send_end))) == []
-    assert plain(core.on_event(at(DEFAULT.publish_end + 1))) == [ReadTranscripts(3)]
+    assert plain(core.on_event(at(DEFAULT.publish_end + 1))) == [ReadTranscripts(Step.SCORE, 3)]
+
+
+def test_what_is_published_early_is_scored_early_and_committed_once() -> None:
+    core, challenges = committed()
+    early = DEFAULT.send_end + EARLY_BLOCKS
+    assert plain(core.on_event(at(early))) == [ReadTranscripts(Step.PRESCORE, 3)]
+    assert plain(core.on_event(at(DEFAULT.publish_end + 1))) == []  # one pass of the model at a time
+    record = TranscriptRecord(transcript=reply(challenges[0]))
+    (scoring,) = plain(core.on_event(TranscriptsRead(Step.PRESCORE, (record,)), 3))
+    assert scoring == ScoreThem(Step.PRESCORE, (record,), DEFAULT.profile)
+    assert plain(core.on_event(ScoresMade(Step.PRESCORE, (Score(bytes(32), 5, 6),)), 3)) == [ReadTranscripts(Step.SCORE, 3)]
 
 
 def test_an_epoch_without_replies_needs_no_scores() -> None:
     core, _ = committed()
     core.on_event(at(DEFAULT.publish_end + 1))
-    assert plain(core.on_event(TranscriptsRead(()), 3)) == []
+    assert plain(core.on_event(TranscriptsRead(Step.SCORE, ()), 3)) == []
     assert plain(core.on_event(at(DEFAULT.score_end))) == []
 
 
 def test_abstaining_commits_and_reveals_nothing() -> None:
     core, _ = committed()
     core.on_event(at(DEFAULT.publish_end + 1))
-    core.on_event(TranscriptsRead((TranscriptRecord(transcript=Transcript(bytes(32), statement(), bytes(64), bytes(20))),)), 3)
-    assert plain(core.on_event(ScoresMade(()), 3)) == []
+    core.on_event(
+        TranscriptsRead(Step.SCORE, (TranscriptRecord(transcript=Transcript(bytes(32), statement(), bytes(64), bytes(20))),)), 3
+    )
+    assert plain(core.on_event(ScoresMade(Step.SCORE, ()), 3)) == []
     assert plain(core.on_event(at(DEFAULT.score_end))) == []
 
 
@@ -158,7 +173,8 @@ def test_what_was_not_asked_stays_closed_and_what_nobody_answered_is_published_l
     (opening,) = plain(core.on_event(at(DEFAULT.send_end)))
     assert set(opening.body.challenges) == {first, second}
     assert plain(core.on_event(Submitted(Step.OPEN, True), 3)) == []  # one reply is still awaited
-    (publishing,) = plain(core.on_event(at(DEFAULT.publish_end - 4)))
+    assert plain(core.on_event(at(DEFAULT.send_end + 2))) == []
+    (publishing,) = plain(core.on_event(at(DEFAULT.publish_end - 5)))
     assert [transcript.challenge_hash for transcript in publishing.body.transcripts] == [challenge_hash(first)]
 
 
@@ -183,8 +199,8 @@ def test_a_restart_goes_on_where_it_was(moment: int) -> None:
         saved = remembered(core.on_event(Submitted(Step.PUBLISH, True), 3))
     if moment >= 4:
         core.on_event(at(DEFAULT.publish_end + 1))
-        core.on_event(TranscriptsRead((TranscriptRecord(transcript=reply(challenges[0])),)), 3)
-        saved, offset = remembered(core.on_event(ScoresMade((Score(bytes(32), 1, 1),)), 3)), DEFAULT.publish_end + 2
+        core.on_event(TranscriptsRead(Step.SCORE, (TranscriptRecord(transcript=reply(challenges[0])),)), 3)
+        saved, offset = remembered(core.on_event(ScoresMade(Step.SCORE, (Score(bytes(32), 1, 1),)), 3)), DEFAULT.publish_end + 2
     if moment >= 5:
         saved = remembered(core.on_event(Submitted(Step.SCORE, True), 3))
     again = new_core(saved)

@@ -7,6 +7,7 @@ import pytest
 
 from abci_app.verifier.aio.scorer import Scorer
 from network.chain_records import ModelGroup, TranscriptRecord
+from network.chain_tx import Score, Transcript
 from network.errors import ConfigError
 
 
@@ -16,7 +17,23 @@ async def test_it_judges_its_own_model_only(tiny: Any) -> None:
     assert scorer.can_judge(own, "seeded") and scorer.can_judge(own, "paper")
     assert not scorer.can_judge(own, "typical") and not scorer.can_judge(None, "seeded")
     assert not scorer.can_judge(ModelGroup("g", bytes(32), own.scheme), "seeded")
-    assert await scorer.score((TranscriptRecord(),), "seeded") == ()
+
+
+async def test_a_transcript_is_scored_once(tiny: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    scorer = Scorer(tiny.weights)
+    passes: list[int] = []
+
+    def scored(records: Any, *_: Any) -> tuple[Score, ...]:
+        passes.append(len(records))
+        return tuple(Score(record.transcript.challenge_hash, 1, 1) for record in records)
+
+    monkeypatch.setattr("abci_app.verifier.aio.scorer.score_transcripts", scored)
+    first, second = (TranscriptRecord(transcript=Transcript(bytes((n,)) * 32)) for n in range(2))
+    assert len(await scorer.score((first,), "seeded")) == 1
+    both = await scorer.score((second, first), "seeded")
+    assert [score.challenge_hash for score in both] == [bytes(32), bytes((1,)) * 32]
+    assert await scorer.score((second,), "seeded") == both[1:]
+    assert passes == [1, 1]
 
 
 def test_a_reference_that_cannot_be_used_stops_the_start(tiny: Any, tmp_path: Path) -> None:
