@@ -155,7 +155,7 @@ class Node:
 
     key: SigningKey
     llama: FakeLlama
-    engine: DoubleEngine
+    engine: Any
     group: Group
     answering: Answering
     peers: PeerClient
@@ -190,12 +190,13 @@ class TestNetwork:
         self.entries: list[DirectoryEntry] = []
         self.directory = Directory(DirectoryRecord(chain_id="test", epoch=1), 1)
 
-    async def add(self, *, policy: str = "none", slots: int = 2, llama: FakeLlama | None = None) -> Node:
+    async def add(self, *, policy: str = "none", slots: int = 2, llama: FakeLlama | None = None, engine: Any = None) -> Node:
         key = SigningKey(sha256(b"node", bytes([len(self.nodes)])))
         llama = llama or FakeLlama()
         llama_runner, llama_address = await serve(llama.routes())
-        engine = DoubleEngine(llama_address)
-        await engine.start()
+        if engine is None:
+            engine = DoubleEngine(llama_address)
+            await engine.start()
         own, registry, peers = node_id(key.public), CollectorRegistry(), PeerClient()
         await peers.open()
         group = Group(own, key, lambda: self.directory, GROUP, policy, bytes, registry=registry, flush_s=0.02)
