@@ -19,6 +19,7 @@ from localnet.setup.pins import MEGABYTE
 
 REDRAW_SECONDS = 0.2
 REMIND_SECONDS = 15.0
+SILENT_SECONDS = 10.0  # after this long, a tool's last line no longer says what it is doing
 
 
 class Stage:
@@ -80,9 +81,14 @@ class Stage:
 
     def _wait(self, child: subprocess.Popen[bytes], what: str, begin: int) -> None:
         try:
+            said, since = "", time.monotonic()
             while child.poll() is None:
                 time.sleep(REDRAW_SECONDS)
-                self.detail(_last_line(self.log, begin) or what)
+                line = _last_line(self.log, begin)
+                if line != said:
+                    said, since = line, time.monotonic()
+                silent = time.monotonic() - since > SILENT_SECONDS
+                self.detail(what if silent or not said else said)
         except BaseException:
             # Ctrl-C reaches the child by the terminal; a termination signal reaches only us.
             child.send_signal(signal.SIGTERM)
