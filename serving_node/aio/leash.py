@@ -23,4 +23,7 @@ def bind_to(parent: int) -> None:
 
 if __name__ == "__main__":
     bind_to(int(sys.argv[1]))
-    os.execvp(sys.argv[2], sys.argv[2:])
+    try:
+        os.execvp(sys.argv[2], sys.argv[2:])
+    except OSError as error:
+        sys.exit(f"cannot run {sys.argv[2]}: {error.strerror}")
