@@ -16,9 +16,10 @@ async def status(home: Home, probe: Probe) -> dict[str, Any]:
     answers = await asyncio.gather(*(_ready(probe, node, living.get(node.name, [])) for node in nodes))
     views = {node.name: answer for node, answer in zip(nodes, answers, strict=True)}
     validators = home.plan.of("validator")
-    chains = await asyncio.gather(*(probe.chain(node.address) for node in validators))
+    alive = [node.address for node in validators if living.get(node.name) and not _paused(living[node.name])]
+    chains = await asyncio.gather(*(probe.chain(rpc) for rpc in alive))
     heights = [view.height for view in chains if view is not None]
-    epoch = await _epoch(home, probe)
+    epoch = await _epoch(probe, alive)
     quorum = sum(views[node.name] for node in validators) * 3 > 2 * len(validators)
     return {
         "chain_id": home.plan.manifest.chain_id,
@@ -30,8 +31,8 @@ async def status(home: Home, probe: Probe) -> dict[str, Any]:
     }
 
 
-async def _epoch(home: Home, probe: Probe) -> int | None:
-    for rpc in home.plan.rpc:
+async def _epoch(probe: Probe, alive: list[str]) -> int | None:
+    for rpc in alive:
         record = await probe.epoch(rpc)
         if record is not None:
             return record.number

@@ -23,7 +23,7 @@ HERE = Path(__file__).parent
 os.environ["NO_PROXY"] = os.environ["no_proxy"] = "127.0.0.1,localhost"
 
 
-@pytest.hookimpl(trylast=True)
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Everything in this folder drives a network; what needs none of its own runs before the shared one is started."""
     ours = [item for item in items if HERE in item.path.parents]

@@ -23,5 +23,5 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Layout:
 
 @pytest.fixture
 def home(tmp_path: Path, place: Layout) -> Home:
-    """A new home of the default network."""
-    return create(tmp_path / "net", DEFAULT_MANIFEST.read_text(), None, place)
+    """A new home of the default network, on ports where no network of the developer's is likely to be."""
+    return create(tmp_path / "net", DEFAULT_MANIFEST.read_text(), 31_000, place)
