@@ -43,13 +43,21 @@ class TokenLedger:
             self._ids += [None] * missing
             self.gaps.append(Gap(len(self._ids), missing, ""))
 
-    def try_fill(self, gap: Gap, canonical: list[int]) -> bool:
-        """Fill a gap with the tokens of its text, if their number and the known last one agree."""
-        if not gap.text or len(canonical) != gap.missing + 1 or canonical[-1] != self._ids[gap.at]:
+    def try_fill(self, gap: Gap, spelling: list[int]) -> bool:
+        """Fill a gap with tokens that spell its text, if their number and the known last one agree."""
+        if not gap.text or len(spelling) != gap.missing + 1 or spelling[-1] != self._ids[gap.at]:
             return False
-        self._ids[gap.at - gap.missing : gap.at] = canonical[:-1]
+        self._ids[gap.at - gap.missing : gap.at] = spelling[:-1]
         self.gaps.remove(gap)
         return True
+
+    def before(self, gap: Gap) -> list[int]:
+        """The ids before a gap's missing ones; gaps are filled in order, so these are known."""
+        return [token for token in self._ids[: gap.at - gap.missing] if token is not None]
+
+    def last(self, gap: Gap) -> int | None:
+        """The known id that ends a gap's text."""
+        return self._ids[gap.at] if gap.text else None
 
     def try_replace(self, replayed: list[int]) -> bool:
         """Fill every gap from a second run of the same generation, if it agrees wherever ids are known."""

@@ -23,6 +23,8 @@ from serving_node.token_ledger import TokenLedger
 
 # The most tokens that a character of UTF-8 can need beyond its first.
 CUT_TOKENS = 3
+# How far down the vocabulary a sampled token is looked for.
+LIKELY_TOKENS = 4096
 SETTLE_LOOKS, SETTLE_PAUSE_S = 20, 0.02
 
 
@@ -124,14 +126,39 @@ class LlamaApi:
         return body
 
     async def _all_ids(self, ledger: TokenLedger, job: Job, body: dict[str, object]) -> tuple[int, ...]:
-        """Every sampled id: holes that the engine left are filled from the text, else by generating once more."""
+        """Every sampled id. Holes that the engine left are filled as the tokeniser spells their text, else as the model
+        most likely spelled it, else by generating once more."""
         for gap in list(ledger.gaps):
-            ledger.try_fill(gap, list(await self._tokens(gap.text, special=False)) if gap.text else [])
+            if not gap.text or ledger.try_fill(gap, list(await self._tokens(gap.text, special=False))):
+                continue
+            prefix = [*job.prompt_ids, *ledger.before(gap)]
+            spellings = await self._spellings(prefix, gap.text.encode(), gap.missing + 1)
+            fitting = [spelling for spelling in spellings if spelling[1][-1] == ledger.last(gap)]
+            if not fitting or not ledger.try_fill(gap, max(fitting)[1]):
+                break
         if ledger.gaps:
             again = {**body, "stream": False, "n_predict": len(ledger), "return_progress": False}
             if not ledger.try_replace((await self._http.post("/completion", again, patient=True))["tokens"]):
                 raise ServeError(ENGINE_FAILED, "the engine did not tell the ids of all its tokens")
         return ledger.ids()
+
+    async def _spellings(self, prefix: list[int], text: bytes, count: int) -> list[tuple[float, list[int]]]:
+        """Ways to spell `text` in `count` tokens after `prefix`, with their log-probabilities, among the likely tokens."""
+        # Only a token of whole characters is told with its alternatives, so one is forced; the figures are those before it.
+        forced = [[(await self._tokens("a", special=False))[0], 1000.0]]
+        probe = {"prompt": prefix, "n_predict": 1, "n_probs": LIKELY_TOKENS, "temperature": 0, "logit_bias": forced}
+        answer = await self._http.post("/completion", probe, patient=True)
+        found: list[tuple[float, list[int]]] = []
+        for row in answer["completion_probabilities"][0]["top_logprobs"]:
+            raw = bytes(row["bytes"])
+            if not raw or not text.startswith(raw) or len(text) - len(raw) < count - 1:
+                continue
+            if count == 1 and raw == text:
+                found.append((row["logprob"], [row["id"]]))
+            elif count > 1:
+                rest = await self._spellings([*prefix, row["id"]], text[len(raw) :], count - 1)
+                found += [(row["logprob"] + logprob, [row["id"], *ids]) for logprob, ids in rest]
+        return found
 
     async def _tool_answer(self, job: Job) -> dict[str, Any] | None:
         """The chat endpoint's whole answer; None when it cannot read what the model wrote as an answer with tools."""

@@ -40,6 +40,7 @@ class FakeLlama:
 
     text: str = "Hello there"
     raw: bytes = b""
+    merges: bool = False  # the tokeniser spells a character in one token, the model in its bytes
     delay_s: float = 0.0
     fail: int = 0
     break_off: bool = False
@@ -75,7 +76,8 @@ class FakeLlama:
         return web.json_response({"prompt": "".join(f"{m['role']}: {m['content']}\n" for m in body["messages"])})
 
     async def _tokenize(self, http: web.Request) -> web.Response:
-        return web.json_response({"tokens": list((await http.json())["content"].encode())})
+        text = (await http.json())["content"]
+        return web.json_response({"tokens": [1000 + ord(c) for c in text] if self.merges else list(text.encode())})
 
     async def _completion(self, http: web.Request) -> web.StreamResponse:
         body = await http.json()
@@ -83,7 +85,10 @@ class FakeLlama:
         if self.fail:
             return web.json_response({"error": {"code": self.fail, "message": "no", "type": "server_error"}}, status=self.fail)
         ids = [*(self.raw or self.text.encode()), EOS][: body["n_predict"]]
-        if not body["stream"]:
+        if body.get("n_probs", 0) > 256:
+            rows = [{"id": byte, "bytes": [byte], "logprob": -5.0} for byte in range(256)]
+            return web.json_response({"completion_probabilities": [{"top_logprobs": rows}]})
+        if not body.get("stream"):
             return web.json_response({"tokens": ids})
         response = web.StreamResponse()
         await response.prepare(http)

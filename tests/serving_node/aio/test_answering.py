@@ -70,6 +70,14 @@ async def test_ids_of_characters_of_several_tokens_are_found_again(net: Any, fak
     assert len(node.llama.asked) == 1
 
 
+async def test_ids_that_the_tokeniser_would_not_choose_are_found_by_their_likelihood(net: Any, fake_llama: Any) -> None:
+    node = await net.add(llama=fake_llama(text="a grüße 😊!", merges=True))
+    frames = await node.ask(encode(request()))
+    assert text_of(frames) == "a grüße 😊!"
+    assert final(frames).statement.token_ids == (*"a grüße 😊!".encode(), 256)
+    assert not any(asked.get("n_predict") == len("a grüße 😊!".encode()) + 1 for asked in node.llama.asked[1:])
+
+
 async def test_an_answer_cut_inside_a_character_has_all_its_ids(net: Any, fake_llama: Any) -> None:
     node = await net.add(llama=fake_llama(text="ok 😊 and more"))
     for limit, text in ((5, "ok "), (3, "ok "), (7, "ok 😊")):
