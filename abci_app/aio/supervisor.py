@@ -27,7 +27,8 @@ SOCKET_PATIENCE = 30.0
 STOP_PATIENCE = 3.0
 HEALTHY_SECONDS = 60.0
 FIRST_DELAY, LONGEST_DELAY = 0.5, 30.0
-VERIFIER_NICE = 10
+# Below the engines, so that scoring never slows an answer, yet not starved out of its window on a machine that is full.
+VERIFIER_NICE = 5
 FIRST_VERIFIER_DELAY, LONGEST_VERIFIER_DELAY = 5.0, 60.0
 CANNOT_START = 3
 
