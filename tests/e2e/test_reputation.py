@@ -44,6 +44,10 @@ def test_the_dishonest_node_falls_below_the_threshold(localnet: Any) -> None:
 def test_an_untrusted_node_gets_no_more_traffic(localnet: Any) -> None:
     liar = models(localnet)["model-3"]
     assert not liar["trusted"]
+    seen = localnet.status()["height"]
+    localnet.until(
+        lambda: localnet.status()["height"] > seen + 25, "everybody has read the new directory, as each does every 10 s"
+    )
     client = openai.OpenAI(base_url=localnet.base_url, api_key="any")
     answered = set()
     for number in range(12):

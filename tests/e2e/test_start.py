@@ -60,7 +60,8 @@ def test_ctrl_c_at_any_moment_leaves_nothing_running(tmp_path: Path, free_ports:
     time.sleep(seconds)
     up.send_signal(signal.SIGINT)
     said, _ = up.communicate(timeout=60)
-    assert up.returncode == 130, said
+    # Before the interpreter has its handlers, the signal itself ends it; a shell shows both as 130.
+    assert up.returncode in (130, -signal.SIGINT), said
     assert processes_of(home) == [], said
     assert run("down", "--wipe", "--home", str(home)).returncode == 0 and not home.exists()
 
