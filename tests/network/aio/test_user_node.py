@@ -92,11 +92,11 @@ async def test_a_relay_that_dies_in_mid_answer_costs_nothing_and_path_sets_are_r
     slow = Slow()
     server, entry = await overlay.add_model_node(slow)
     user = await overlay.add_user()
+    built = user.status().built
     async with aclosing(user.ask(b"hello", entry)) as frames:
         assert (await _next(frames)).kind == FrameKind.ACCEPTED
         slow.go.release()
         assert (await _next(frames)).payload == b"\x00"
-        built = user.status().built
         await overlay.kill_relay(_carrying(overlay)[0])
         for number in range(1, 6):
             slow.go.release()
