@@ -55,6 +55,15 @@ proto: setup-env ## Generate the protobuf code of abci_app/abci/pb again
 bench-forwarding: setup-env ## Time the HR-Tree and the routing decision (OUTPUT=json)
 	@$(BIN)/python -m evals.forwarding.bench_index $(if $(OUTPUT),--output $(OUTPUT))
 
+.PHONY: bench-overlay
+bench-overlay: setup-env ## Time cloves, relays and circuits against their limits (OUTPUT=json)
+	@$(BIN)/python -m evals.overlay.bench_overlay $(if $(OUTPUT),--output $(OUTPUT))
+
+.PHONY: bench-ledger
+bench-ledger: setup-env ## Time the ledger beside CometBFT's own kvstore, 4 validators each (OUTPUT=json)
+	@$(SETUP) --only cometbft $(if $(OUTPUT),>&2)
+	@$(BIN)/python -m evals.ledger.bench_ledger $(if $(OUTPUT),--output $(OUTPUT))
+
 .PHONY: lock
 lock: ## Resolve the dependencies again into requirements*.txt (needs uv)
 	@printf 'hatchling>=1.27\neditables>=0.5\n' > .lock-build.in

@@ -6,18 +6,14 @@ Baseline of each figure, measured in the same run: an exact index as routers com
 
 import argparse
 import gc
-import json
-import platform
 import random
-import subprocess
 import sys
 import time
 import tracemalloc
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
 from hashlib import blake2b
-from pathlib import Path
 
+from evals.report import Row, missed, row, show
 from network.chain_records import DirectoryEntry, DirectoryRecord
 from network.codec import decode
 from network.crypto import SigningKey
@@ -33,20 +29,7 @@ BLOCK = 64
 NODES = 8
 PROMPTS = 400
 WALL = 1_700_000_000_000
-
-
-@dataclass(frozen=True)
-class Figure:
-    """One row of the table; `ratio` is value over baseline."""
-
-    id: str
-    value: float
-    unit: str
-    baseline: str
-    baseline_value: float | None
-    ratio: float | None
-    goal: str
-    holds: bool | None
+BASELINE = "64-bit hash of every 64-token block prefix, flat dict"
 
 
 class BlockIndex:
@@ -90,26 +73,12 @@ def main() -> int:
     parser.add_argument("--repeat", type=int, default=40, help="runs per timing; the median counts")
     options = parser.parse_args()
     draw = random.Random(7)
-    figures = [*timings(draw, options.repeat), *memory(draw), *exchange(draw)]
-    if options.output == "json":
-        json.dump(
-            {"name": "forwarding", "commit": commit(), "machine": machine(), "figures": [asdict(row) for row in figures]},
-            sys.stdout,
-            indent=2,
-        )
-        print()
-    else:
-        print(f"{'figure':34} {'value':>10} {'unit':14} {'baseline':>10} {'ratio':>6}  goal")
-        for row in figures:
-            base = "" if row.baseline_value is None else f"{row.baseline_value:.1f}"
-            ratio = "" if row.ratio is None else f"{row.ratio:.2f}"
-            verdict = "" if row.holds is None else ("  holds" if row.holds else "  MISSED")
-            print(f"{row.id:34} {row.value:10.1f} {row.unit:14} {base:>10} {ratio:>6}  {row.goal}{verdict}")
-        print(f"baseline: {figures[0].baseline}; {machine()}; commit {commit()}")
-    return 0 if all(row.holds is not False for row in figures) else 1
+    rows = [*timings(draw, options.repeat), *memory(draw), *exchange(draw)]
+    show("forwarding", rows, options.output)
+    return 1 if missed(rows) else 0
 
 
-def timings(draw: random.Random, repeat: int) -> list[Figure]:
+def timings(draw: random.Random, repeat: int) -> list[Row]:
     """Fingerprint, match, insert and decide."""
     space = Space("bench", "m", 0)
     prompts = [prompt(draw, draw.randrange(2_000, LONG)) for _ in range(PROMPTS)]
@@ -132,7 +101,7 @@ def timings(draw: random.Random, repeat: int) -> list[Figure]:
     return [timed(name, ours, base, limit, repeat) for name, ours, base, limit in rows]
 
 
-def memory(draw: random.Random) -> list[Figure]:
+def memory(draw: random.Random) -> list[Row]:
     """Bytes in memory per tree node, and per cached token, as tracemalloc sees them."""
     space = Space("bench", "m", 0)
     prompts = [prompt(draw, draw.randrange(2_000, LONG)) for _ in range(PROMPTS)]
@@ -145,20 +114,19 @@ def memory(draw: random.Random) -> list[Figure]:
     per_node = used / len(tree)
     flat_node = flat_used / len(flat.holders)
     return [
-        figure("memory_per_tree_node", per_node, "B", flat_node, f"<= {NODE_BYTES}", per_node <= NODE_BYTES),
-        figure("memory_per_cached_token", used / tokens, "B", flat_used / tokens, "<= 1.5", used / tokens <= 1.5),
+        against("memory_per_tree_node", per_node, "B", flat_node, NODE_BYTES),
+        against("memory_per_cached_token", used / tokens, "B", flat_used / tokens, 1.5),
     ]
 
 
-def exchange(draw: random.Random) -> list[Figure]:
+def exchange(draw: random.Random) -> list[Row]:
     """Bytes on the wire per request of growing conversations, flushed after each and after every fifth; time to apply."""
     per_request, apply_us, symbols = conversation_bytes(draw, every=1)
     batched, _, _ = conversation_bytes(draw, every=5)
-    baseline = symbols * 8 + 128
     return [
-        figure("delta_post_per_request", per_request, "B", baseline, "<= 500", per_request <= 500),
-        figure("delta_post_per_request_of_5", batched, "B", symbols * 8 + 128 / 5, "<= 200", batched <= 200),
-        figure("delta_apply", apply_us, "us", None, "<= 2000", apply_us <= 2000),
+        against("delta_post_per_request", per_request, "B", symbols * 8 + 128, 500),
+        against("delta_post_per_request_of_5", batched, "B", symbols * 8 + 128 / 5, 200),
+        row("delta_apply", apply_us, "us", at_most=2000),
     ]
 
 
@@ -176,9 +144,9 @@ def conversation_bytes(draw: random.Random, every: int) -> tuple[float, float, f
             blocks += len(tokens) // BLOCK - before // BLOCK
             one.admitted(tokens, float(requests))
             requests += 1
-            if requests % every:
+            # A short turn deep in a conversation may end no further piece: then there is nothing to say.
+            if requests % every or not one.sync.journal.flush():
                 continue
-            one.sync.journal.flush()
             raw = one.sync.post_for(two.own, WALL)
             sent += len(raw)
             started = time.perf_counter()
@@ -217,7 +185,7 @@ def prompt(draw: random.Random, size: int) -> list[int]:
     return [draw.randrange(49_152) for _ in range(size)]
 
 
-def timed(name: str, ours: Callable[[], object], base: Callable[[], object] | None, limit: float, repeat: int) -> Figure:
+def timed(name: str, ours: Callable[[], object], base: Callable[[], object] | None, limit: float, repeat: int) -> Row:
     """Medians of interleaved runs, in microseconds."""
     mine: list[float] = []
     theirs: list[float] = []
@@ -225,8 +193,7 @@ def timed(name: str, ours: Callable[[], object], base: Callable[[], object] | No
         mine.append(clocked(ours))
         if base is not None:
             theirs.append(clocked(base))
-    value = sorted(mine)[repeat // 2]
-    return figure(name, value, "us", sorted(theirs)[repeat // 2] if theirs else None, f"<= {limit:.0f}", value <= limit)
+    return against(name, sorted(mine)[repeat // 2], "us", sorted(theirs)[repeat // 2] if theirs else None, limit, mine)
 
 
 def clocked(run: Callable[[], object]) -> float:
@@ -248,29 +215,10 @@ def grown(run: Callable[[], object]) -> int:
     return after - before
 
 
-def figure(name: str, value: float, unit: str, base: float | None, goal: str, holds: bool) -> Figure:
-    """A row; the ratio follows from its two values."""
-    ratio = round(value / base, 3) if base else None
-    rounded = None if base is None else round(base, 2)
-    return Figure(
-        name, round(value, 2), unit, "64-bit hash of every 64-token block prefix, flat dict", rounded, ratio, goal, holds
-    )
-
-
-def commit() -> str:
-    """The short commit of the checkout, or `unknown` outside one."""
-    here = Path(__file__).parent
-    found = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=here, capture_output=True, text=True, check=False)
-    return found.stdout.strip() or "unknown"
-
-
-def machine() -> str:
-    """Processor, core count and Python."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    name = names[0] if names else platform.processor() or platform.machine()
-    return f"{name}, {len(names) or 1} cores, Python {platform.python_version()}"
+def against(name: str, value: float, unit: str, base: float | None, limit: float, samples: Sequence[float] = ()) -> Row:
+    """A row beside the flat index."""
+    named = None if base is None else BASELINE
+    return row(name, value, unit, baseline=named, baseline_value=base, at_most=limit, samples=samples)
 
 
 if __name__ == "__main__":

@@ -4,13 +4,12 @@ Claims checked: design section 1 (a dishonest node falls below the threshold, ho
 the localnet (memory <= 3.5 GiB as sum of PSS, load with no user <= 0.6 core). It reads what any user can read:
 `planetserve localnet status`, `planetserve query`, and /proc.
 
-usage: python evals/localnet/measure.py [--home .localnet] [--seconds 180] [--output json]
+usage: python -m evals.localnet.measure [--home .localnet] [--seconds 180] [--output json]
 """
 
 import argparse
 import json
 import os
-import platform
 import subprocess
 import sys
 import time
@@ -18,9 +17,11 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from evals.report import document, row
+
 PLANETSERVE = str(Path(sys.executable).with_name("planetserve"))
 TICKS = os.sysconf("SC_CLK_TCK")
-MEMORY_GOAL_BYTES = 3.5 * 2**30
+MEMORY_GOAL_BYTES = 7 * 2**29
 LOAD_GOAL_CORES = 0.6
 
 
@@ -87,13 +88,6 @@ def by_name(row: dict[str, Any]) -> str:
     return str(row["name"])
 
 
-def figure(identity: str, value: float, unit: str, goal: float | None = None) -> dict[str, Any]:
-    """One row of the bench document; these figures are absolute, so their baseline is empty."""
-    empty = {"baseline": None, "baseline_value": None, "ratio": None}
-    holds = None if goal is None else value <= goal
-    return {"id": identity, "value": value, "unit": unit, **empty, "goal": goal, "holds": holds}
-
-
 def measure(home: str, seconds: float) -> dict[str, Any]:
     """Load and memory over `seconds`, then the ledger's view of all epochs."""
     status = ask("localnet", "status", "--home", home)
@@ -108,15 +102,13 @@ def measure(home: str, seconds: float) -> dict[str, Any]:
     status = ask("localnet", "status", "--home", home)
     memory = sum(node["pss_bytes"] or 0 for node in status["nodes"])
     figures = [
-        figure("processes", len(after), "count"),
-        figure("memory_pss", memory, "bytes", MEMORY_GOAL_BYTES),
-        figure("idle_load", round(sum(by_kind.values()), 3), "cores", LOAD_GOAL_CORES),
-        *(figure(f"idle_load.{kind}", round(load, 3), "cores") for kind, load in sorted(by_kind.items())),
+        row("processes", len(after), "count"),
+        row("memory_pss", memory, "bytes", at_most=MEMORY_GOAL_BYTES),
+        row("idle_load", sum(by_kind.values()), "cores", at_most=LOAD_GOAL_CORES),
+        *(row(f"idle_load.{kind}", load, "cores") for kind, load in sorted(by_kind.items())),
     ]
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
-    machine = f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}"
-    document = {"name": "localnet", "commit": commit.stdout.strip(), "machine": machine, "figures": figures}
-    return {**document, "seconds": round(elapsed, 1), "height": status["height"], "epochs": reputations(home)}
+    about = {"seconds": round(elapsed, 1), "height": status["height"], "epochs": reputations(home)}
+    return {**document("localnet", figures), **about}
 
 
 def main() -> None:
@@ -126,14 +118,14 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=180.0)
     parser.add_argument("--output", choices=("text", "json"), default="text")
     options = parser.parse_args()
-    document = measure(options.home, options.seconds)
+    measured = measure(options.home, options.seconds)
     if options.output == "json":
-        print(json.dumps(document, indent=1))
+        print(json.dumps(measured, indent=1))
         return
-    for row in document["figures"]:
-        goal = "" if row["goal"] is None else f"  goal <= {row['goal']}: {'holds' if row['holds'] else 'MISSED'}"
-        print(f"{row['id']:32}{row['value']:>16} {row['unit']}{goal}")
-    for epoch in document["epochs"]:
+    for figure in measured["figures"]:
+        goal = "" if figure["goal"] is None else f"  {figure['goal']}: {'holds' if figure['holds'] else 'MISSED'}"
+        print(f"{figure['id']:32}{figure['value']:>16} {figure['unit']}{goal}")
+    for epoch in measured["epochs"]:
         found = "  ".join(f"{r['name']}={r['reputation_after'][:6]} ({r['reason']})" for r in epoch["results"])
         print(f"epoch {epoch['epoch']:>4}  {found or 'nothing scored'}")
 

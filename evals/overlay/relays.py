@@ -1,0 +1,156 @@
+"""What a relay does per cell and per set-up, and what a path set costs its user; cores only, no sockets."""
+
+import os
+import random
+import time
+from statistics import median
+
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from evals.overlay.messages import NONCE, NOW
+from evals.overlay.rounds import Round, in_turns, repeated, through, timed
+from evals.report import Row, row
+from network.cell import CellKind, decode_cell, encode_cell
+from network.chain_records import DirectoryEntry, DirectoryRecord
+from network.circuit import Circuit, State
+from network.commands import Command, SendCell
+from network.crypto import derive, exchange, exchange_public
+from network.directory import Directory
+from network.events import CellArrived
+from network.geometry import GEOMETRY
+from network.handshake import HopIdentity, UserHandshake
+from network.ids import Role
+from network.onion import HopKeys, RelayLayer, UserLayers, keystream
+from relay.core import RelayCore
+
+CELLS = 200
+CREATES = 25
+USER_LINK = 1
+OPEN_1K, STREAM_1K = "one AES-256-GCM opening of 1 KiB", "AES-256-CTR over 1 KiB"
+
+
+class Chain:
+    """Three relay cores in a row and nobody else, in memory."""
+
+    def __init__(self, draw: random.Random) -> None:
+        self._privates = [draw.randbytes(32) for _ in range(GEOMETRY.hops)]
+        names = [f"relay-{number}" for number in range(GEOMETRY.hops)]
+        self._entries = [
+            DirectoryEntry(draw.randbytes(20), draw.randbytes(32), exchange_public(private), Role.RELAY, name, name, name)
+            for name, private in zip(names, self._privates, strict=True)
+        ]
+        listed = tuple(sorted(self._entries, key=lambda each: each.node_id))
+        self._directory = Directory(DirectoryRecord("bench", 1, 1, b"", listed), 1)
+        self.hops = [HopIdentity(each.node_id, each.onion_key) for each in self._entries]
+        self.cores = [self.fresh_core(number) for number in range(GEOMETRY.hops)]
+
+    def fresh_core(self, number: int = 0) -> RelayCore:
+        """A relay of this chain that carries nothing yet."""
+        return RelayCore(self._privates[number], self._entries[number].onion_key, lambda: self._directory, os.urandom)
+
+    def open(self) -> tuple[Circuit, tuple[int, int], float]:
+        """A circuit through all three, the first relay's links in and out, and the seconds that the user's end took."""
+        started = time.thread_time()
+        circuit = Circuit(self.hops, USER_LINK, os.urandom)
+        sent = last_cell(circuit.build(NOW))
+        spent = time.thread_time() - started
+        links = []
+        for core in self.cores:
+            arrived_on = core.new_link()
+            sent = last_cell(core.on_event(CellArrived(arrived_on, sent.cell), NOW))
+            links.append((arrived_on, sent.link))
+        for core, (_, outward) in zip(self.cores[-2::-1], links[-2::-1], strict=True):
+            sent = last_cell(core.on_event(CellArrived(outward, sent.cell), NOW))
+        started = time.thread_time()
+        circuit.on_event(CellArrived(USER_LINK, sent.cell), NOW)
+        spent += time.thread_time() - started
+        assert circuit.state is State.OPEN
+        return circuit, links[0], spent
+
+
+def last_cell(commands: list[Command]) -> SendCell:
+    """The cell that a core sends last."""
+    sent = commands[-1]
+    assert isinstance(sent, SendCell)
+    return sent
+
+
+def layers(draw: random.Random, repeat: int) -> list[Row]:
+    """One relay's layer alone: opened forward, added backward."""
+    keys = [HopKeys(*(draw.randbytes(32) for _ in range(4))) for _ in range(GEOMETRY.hops)]
+    user, first, data = UserLayers(keys), RelayLayer(keys[0]), draw.randbytes(GEOMETRY.forward_body)
+    body, kilobyte = draw.randbytes(GEOMETRY.cell_body), draw.randbytes(1024)
+    stream = keystream(draw.randbytes(32))
+    forward = through(lambda: [user.wrap(data) for _ in range(CELLS)], first.peel)
+    backward, limit = repeated(CELLS, lambda: first.wrap(body)), repeated(CELLS, lambda: stream.update(kilobyte))
+    return [
+        timed("relay_layer_forward", repeat, forward, opening(draw), OPEN_1K, at_most=3.0),
+        timed("relay_layer_backward", repeat, backward, limit, STREAM_1K, at_most=1.5),
+    ]
+
+
+def cores(draw: random.Random, repeat: int) -> list[Row]:
+    """The whole core of a first relay, from a cell's arrival to the command that passes it on."""
+    chain = Chain(draw)
+    circuit, (inward, outward), _ = chain.open()
+    core, data = chain.cores[0], draw.randbytes(GEOMETRY.forward_body)
+    sent = last_cell(core.on_event(CellArrived(inward, last_cell(circuit.send(data)).cell), NOW))
+    returning = encode_cell(decode_cell(sent.cell)[0], CellKind.BACKWARD, draw.randbytes(GEOMETRY.cell_body))
+    forward = through(
+        lambda: [last_cell(circuit.send(data)).cell for _ in range(CELLS)],
+        lambda cell: core.on_event(CellArrived(inward, cell), NOW),
+    )
+    backward = repeated(CELLS, lambda: core.on_event(CellArrived(outward, returning), NOW))
+    rows = [
+        timed("relay_core_forward", repeat, forward, opening(draw), OPEN_1K, at_most=10.0),
+        timed("relay_core_backward", repeat, backward, opening(draw), OPEN_1K, at_most=10.0),
+    ]
+    assert not any(name.startswith("dropped") for name in core.counts), "a cell was dropped instead of carried"
+    return rows
+
+
+def creates(draw: random.Random, repeat: int) -> list[Row]:
+    """Set-ups that one relay core accepts in a second of CPU time."""
+    chain = Chain(draw)
+    private, peer = draw.randbytes(32), exchange_public(draw.randbytes(32))
+
+    def make() -> list[tuple[RelayCore, bytes]]:
+        core = chain.fresh_core()
+        bodies = [UserHandshake(chain.hops, os.urandom).create(NOW, os.urandom) for _ in range(CREATES)]
+        return [(core, encode_cell(os.urandom(8), CellKind.CREATE, body)) for body in bodies]
+
+    def least() -> None:
+        exchange_public(private)
+        secret = exchange(private, peer) + exchange(private, peer)
+        derive(secret, salt=peer, info=b"bench", length=HopKeys.LENGTH)
+
+    ours = through(make, lambda item: item[0].on_event(CellArrived(USER_LINK, item[1]), NOW))
+    mine, theirs = ([1 / seconds for seconds in found] for found in in_turns(repeat, ours, repeated(CREATES, least)))
+    text = "one X25519 key generation, two exchanges, one HKDF"
+    rate, limit = median(mine), median(theirs)
+    return [row("relay_creates", rate, "1/s", baseline=text, baseline_value=limit, at_least=8000.0, samples=mine)]
+
+
+def path_sets(draw: random.Random, repeat: int) -> list[Row]:
+    """CPU time of a user who builds four circuits of three hops."""
+    chain, hops = Chain(draw), GEOMETRY.n * GEOMETRY.hops
+    private, peer = draw.randbytes(32), exchange_public(draw.randbytes(32))
+
+    def least() -> None:
+        for _ in range(hops):
+            exchange_public(private)
+            exchange(private, peer)
+            exchange(private, peer)
+
+    mine, theirs = in_turns(repeat, lambda: sum(chain.open()[2] for _ in range(GEOMETRY.n)), repeated(1, least))
+    text = f"{hops} X25519 key generations, {2 * hops} exchanges"
+    spent = [seconds * 1e3 for seconds in mine]
+    limit = median(theirs) * 1e3
+    return [row("path_set_client_cpu", median(spent), "ms", baseline=text, baseline_value=limit, at_most=2.0, samples=spent)]
+
+
+def opening(draw: random.Random) -> Round:
+    """The baseline of work per cell."""
+    aead = AESGCM(draw.randbytes(32))
+    sealed = aead.encrypt(NONCE, draw.randbytes(1024), None)
+    return repeated(CELLS, lambda: aead.decrypt(NONCE, sealed, None))
