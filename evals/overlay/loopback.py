@@ -24,7 +24,7 @@ from network.cell import hand_over_cells
 from network.chain_records import DirectoryEntry, DirectoryRecord
 from network.codec import decode, encode
 from network.crypto import exchange_public
-from network.directory import Directory
+from network.directory import Directory, empty
 from network.geometry import GEOMETRY, TOKEN
 from network.handover import Handover, encode_handover
 from network.ids import Role
@@ -46,10 +46,16 @@ class Network:
 
     entries: list[DirectoryEntry]
     http: aiohttp.ClientSession
+    listed: Directory
 
     def directory(self) -> Directory:
-        """As the chain would list them."""
-        return Directory(DirectoryRecord("bench", 1, 1, b"", tuple(sorted(self.entries, key=lambda each: each.node_id))), 1)
+        """As the chain would list them; made once, as a light client does for each height."""
+        return self.listed
+
+    def list_all(self) -> None:
+        """Everybody has entered."""
+        entries = tuple(sorted(self.entries, key=lambda each: each.node_id))
+        self.listed = Directory(DirectoryRecord("bench", 1, 1, b"", entries), 1)
 
     @property
     def model(self) -> DirectoryEntry:
@@ -113,7 +119,7 @@ async def running(draw: random.Random) -> AsyncIterator[Network]:
     """Twelve relays of twelve families and a model node that listen; all ends with the context."""
     async with AsyncExitStack() as stack:
         http = await stack.enter_async_context(aiohttp.ClientSession())
-        network = Network([], http)
+        network = Network([], http, empty("bench"))
         for number in range(RELAYS):
             private = draw.randbytes(32)
             server = RelayServer(RelayCore(private, exchange_public(private), network.directory, os.urandom))
@@ -125,6 +131,7 @@ async def running(draw: random.Random) -> AsyncIterator[Network]:
         address = await _listen(stack, [*cloves.routes(), web.get(DIRECT_PATH, direct)])
         stack.push_async_callback(cloves.close)
         network.entries.append(_entry(draw, Role.MODEL, "model", address, private))
+        network.list_all()
         yield network
 
 

@@ -25,7 +25,7 @@ from relay.core import RelayCore
 
 CELLS = 200
 CREATES = 25
-USER_LINK = 1
+USERS_LINK = 1  # as the user numbers it
 OPEN_1K, STREAM_1K = "one AES-256-GCM opening of 1 KiB", "AES-256-CTR over 1 KiB"
 
 
@@ -51,7 +51,7 @@ class Chain:
     def open(self) -> tuple[Circuit, tuple[int, int], float]:
         """A circuit through all three, the first relay's links in and out, and the seconds that the user's end took."""
         started = time.thread_time()
-        circuit = Circuit(self.hops, USER_LINK, os.urandom)
+        circuit = Circuit(self.hops, USERS_LINK, os.urandom)
         sent = last_cell(circuit.build(NOW))
         spent = time.thread_time() - started
         links = []
@@ -62,7 +62,7 @@ class Chain:
         for core, (_, outward) in zip(self.cores[-2::-1], links[-2::-1], strict=True):
             sent = last_cell(core.on_event(CellArrived(outward, sent.cell), NOW))
         started = time.thread_time()
-        circuit.on_event(CellArrived(USER_LINK, sent.cell), NOW)
+        circuit.on_event(CellArrived(USERS_LINK, sent.cell), NOW)
         spent += time.thread_time() - started
         assert circuit.state is State.OPEN
         return circuit, links[0], spent
@@ -114,18 +114,22 @@ def creates(draw: random.Random, repeat: int) -> list[Row]:
     chain = Chain(draw)
     private, peer = draw.randbytes(32), exchange_public(draw.randbytes(32))
 
-    def make() -> list[tuple[RelayCore, bytes]]:
+    def make() -> list[tuple[RelayCore, CellArrived]]:
         core = chain.fresh_core()
+        link = core.new_link()
         bodies = [UserHandshake(chain.hops, os.urandom).create(NOW, os.urandom) for _ in range(CREATES)]
-        return [(core, encode_cell(os.urandom(8), CellKind.CREATE, body)) for body in bodies]
+        return [(core, CellArrived(link, encode_cell(os.urandom(8), CellKind.CREATE, body))) for body in bodies]
+
+    def accept(item: tuple[RelayCore, CellArrived]) -> None:
+        assert item[0].on_event(item[1], NOW), "a set-up was refused"
 
     def least() -> None:
         exchange_public(private)
         secret = exchange(private, peer) + exchange(private, peer)
         derive(secret, salt=peer, info=b"bench", length=HopKeys.LENGTH)
 
-    ours = through(make, lambda item: item[0].on_event(CellArrived(USER_LINK, item[1]), NOW))
-    mine, theirs = ([1 / seconds for seconds in found] for found in in_turns(repeat, ours, repeated(CREATES, least)))
+    found = in_turns(repeat, through(make, accept), repeated(CREATES, least))
+    mine, theirs = ([1 / seconds for seconds in side] for side in found)
     text = "one X25519 key generation, two exchanges, one HKDF"
     rate, limit = median(mine), median(theirs)
     return [row("relay_creates", rate, "1/s", baseline=text, baseline_value=limit, at_least=8000.0, samples=mine)]
