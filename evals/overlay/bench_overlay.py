@@ -1,6 +1,6 @@
 """Times the overlay against its limits, in one process and in turns: `python -m evals.overlay.bench_overlay [--output json]`.
 
-Claims: the goals of the overlay (README.md beside this file). Work is CPU time of one thread, waiting is wall time; a
+Claims: the goals of the overlay (`README.md` beside this file). Work is CPU time of one thread, waiting is wall time; a
 missed goal is printed, not an error, since a shared machine misses some by itself.
 """
 
