@@ -47,7 +47,7 @@ class CloseReason(IntEnum):
 
 
 CLOSE_REASONS = frozenset(bytes((reason,)) for reason in CloseReason)
-# A look-up costs a quarter of calling the enumeration, once per cell and hop.
+# By look-up, not by calling the enumeration: this runs once per cell and hop.
 _KINDS = {int(kind): kind for kind in CellKind}
 _COMMANDS = {int(command): command for command in Command}
 
