@@ -156,9 +156,12 @@ async def phase(work: Coroutine[Any, Any, Outcome], watching: "asyncio.Task[None
         await asyncio.wait((task, watching), return_when=asyncio.FIRST_COMPLETED)
         if not task.done():
             watching.result()
-        return await task
+        outcome = await task
     finally:
         task.cancel()
+    if not outcome.latencies:
+        raise BenchError(f"none of {outcome.sent} transactions was finalised; is the machine busy with something else?")
+    return outcome
 
 
 def of_chains(ours: Run, base: Run, rate: float) -> list[Figure]:
