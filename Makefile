@@ -77,7 +77,7 @@ setup-dev: ## Like setup, with the tools of tests and linting
 
 .PHONY: setup-env
 setup-env: ## Only the virtual environment, with the tools of tests and linting
-	@$(SETUP) --dev --only environment
+	@$(SETUP) --dev --only environment >&2
 
 .PHONY: clean
 clean: ## Remove what tools cached inside the checkout (not .venv, not .localnet)
