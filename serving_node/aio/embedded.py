@@ -88,7 +88,8 @@ class EmbeddedEngine:
         }
         await self._child.start(json.dumps(settings).encode() + b"\n")
         try:
-            said = await asyncio.wait_for(self._child.first_line(), START_S)
+            async with asyncio.timeout(START_S):
+                said = await self._child.first_line()
         except TimeoutError:
             said = b""
         reason = json.loads(said).get("error") if said else self._child.last_words() or "it said nothing"

@@ -193,7 +193,8 @@ class Group:
                 due = now if behind else replicas[node].contact_at + self._anti_entropy_s
                 until = min(until, max(due, peer.retry_at))
         try:
-            await asyncio.wait_for(self._wake.wait(), max(self._flush_s / 4, until - now))
+            async with asyncio.timeout(max(self._flush_s / 4, until - now)):
+                await self._wake.wait()
         except TimeoutError:
             return
 

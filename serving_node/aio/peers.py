@@ -112,7 +112,8 @@ class ForwardServer:
         beat_at = time.monotonic() + HEARTBEAT_S
         while http.transport is not None and not http.transport.is_closing():
             try:
-                frame = await asyncio.wait_for(frames.get(), WATCH_S)
+                async with asyncio.timeout(WATCH_S):
+                    frame = await frames.get()
             except TimeoutError:
                 if task.done() and frames.empty():
                     break  # ended without a last frame: the sender sees that it broke off

@@ -95,6 +95,19 @@ def test_broad_excepts_say_why(sources: Any) -> None:
     assert not wrong, "\n".join(wrong)
 
 
+def test_no_wait_swallows_a_cancellation(sources: Any) -> None:
+    """`asyncio.wait_for` of Python 3.11 returns normally when its awaitable is done as the cancellation comes, and the task
+    goes on for ever; `asyncio.timeout` does not. Found when a model node hung in its shutdown."""
+    wrong = [
+        f"{source.path}:{node.lineno}"
+        for source in sources
+        for node in ast.walk(source.tree)
+        if isinstance(node, ast.Attribute) and node.attr == "wait_for" and isinstance(node.value, ast.Name)
+        if node.value.id == "asyncio"
+    ]
+    assert not wrong, f"use asyncio.timeout: {wrong}"
+
+
 def test_nothing_is_left_for_later(sources: Any) -> None:
     words = ("TO" + "DO", "FIX" + "ME", "XX" + "X", "NotImplemented" + "Error")
     assert not [(source.path, word) for source in sources for word in words if word in source.text]
