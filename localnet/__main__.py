@@ -11,6 +11,8 @@ import sys
 from pathlib import Path
 
 try:
+    # A background job of a script inherits SIGINT ignored; an interrupted start must end what it began all the same.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     from localnet.aio import commands
     from localnet.aio.home import load
     from localnet.errors import INTERRUPTED, LocalnetError

@@ -37,6 +37,7 @@ def main() -> int:
     parser.add_argument("--dev", action="store_true", help="with the tools that tests and linting need")
     parser.add_argument("--only", choices=PARTS, help="make one part only")
     arguments = parser.parse_args()
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job inherits it ignored
     signal.signal(signal.SIGTERM, _interrupt)
     signal.signal(signal.SIGHUP, _interrupt)
     place = layout(Path(__file__).resolve().parent.parent.parent, os.environ)
