@@ -1,6 +1,7 @@
 """From a failed step's output to words that help: what failed, why, what to do. Pure.
 
-The table is searched from top to bottom in the tail of the output; the first match names the cause.
+The table is searched from top to bottom in the tail of the output; the first match names the cause. The network comes before
+what pip concludes from it: that no such package exists.
 """
 
 from dataclasses import dataclass
@@ -36,11 +37,6 @@ SYMPTOMS = (
         "do not use it: look for a proxy or mirror that changes files, then try again",
     ),
     Symptom(
-        ("No matching distribution found", "from versions: none"),
-        "no package for this Python or machine in the index that pip uses",
-        "check `pip config list` and the Python version (3.11 or 3.12 on Linux x86_64 or aarch64)",
-    ),
-    Symptom(
         (
             "Temporary failure in name resolution",
             "Name or service not known",
@@ -58,6 +54,11 @@ SYMPTOMS = (
         ),
         "the network cannot be reached",
         f"check the connection (and HTTPS_PROXY, PIP_INDEX_URL, GOPROXY if you use them), {AGAIN}",
+    ),
+    Symptom(
+        ("No matching distribution found", "from versions: none"),
+        "no package for this Python or machine in the index that pip uses",
+        "check `pip config list` and the Python version (3.11 or 3.12 on Linux x86_64 or aarch64)",
     ),
     Symptom(
         ("ensurepip is not available", "No module named ensurepip", "No module named venv"),

@@ -10,6 +10,7 @@ from localnet.setup.failures import explain
     [
         ("go: dial tcp: lookup proxy: no such host", "network", "check the connection"),
         ("NewConnectionError(...): Network is unreachable", "network", "HTTPS_PROXY"),
+        ("WARNING: NewConnectionError('x')\nERROR: No matching distribution found for x==1", "network", "check the connection"),
         ("OSError: [Errno 28] No space left on device", "disk is full", "make room"),
         ("ERROR: THESE PACKAGES DO NOT MATCH THE HASHES FROM THE REQUIREMENTS FILE.", "locked", "do not use it"),
         ("verifying module: checksum mismatch", "locked", "do not use it"),
@@ -20,7 +21,12 @@ from localnet.setup.failures import explain
 )
 def test_known_symptoms(output: str, cause: str, remedy: str) -> None:
     error = explain("installing", f"Collecting a\n{output}\nnext line\n", "setup.log")
-    assert cause in error.cause and output[:40] in error.cause and remedy in error.remedy and "setup.log" in error.remedy
+    assert (
+        cause in error.cause
+        and output.splitlines()[0][:40] in error.cause
+        and remedy in error.remedy
+        and "setup.log" in error.remedy
+    )
     assert str(error).startswith("installing\n  why:  ")
 
 
