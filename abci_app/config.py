@@ -6,12 +6,13 @@ what they were measured to do: `docs/adr/0012-comet-settings.md`.
 
 import base64
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from network.config import Address, NodeConfig, Table, known_tables, node_config
+from network.config import Address, NodeConfig, Table, known_tables, node_config, parse_address
 from network.ids import node_id
 
 COMET_VERSION = "0.38.25"
@@ -21,13 +22,27 @@ MAX_SOCKET_PATH = 107
 
 
 @dataclass(frozen=True, slots=True)
+class StateSync:
+    """Where a fresh CometBFT asks for a snapshot, and the header it begins to trust at."""
+
+    rpc_servers: tuple[str, ...]
+    trust_height: int
+    trust_hash: str
+    trust_period: str
+
+
+@dataclass(frozen=True, slots=True)
 class CometConfig:
-    """The CometBFT that this validator runs."""
+    """The CometBFT that this validator runs. `priv_validator_laddr` is where it waits for a remote signer, empty without
+    one; `prometheus` where it serves its own metrics."""
 
     binary: Path
     home: Path
     rpc: Address
     p2p: Address
+    priv_validator_laddr: str = ""
+    statesync: StateSync | None = None
+    prometheus: Address | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +64,15 @@ class ValidatorConfig:
     socket: Path
     data: Path
     verifier: VerifierConfig | None
+    check_order: bool = True
+    snapshot_interval: int = 500
+    snapshot_keep: int = 2
+    retain_blocks: int = 0
+
+    @property
+    def snapshots(self) -> Path:
+        """The folder of the snapshots it offers, beside its data."""
+        return self.data.parent / "snapshots"
 
 
 def from_mapping(raw: Mapping[str, object], home: Path) -> ValidatorConfig:
@@ -62,9 +86,12 @@ def from_mapping(raw: Mapping[str, object], home: Path) -> ValidatorConfig:
         raise app.bad(
             "socket", f"is {socket}, {len(str(socket).encode())} bytes; a unix socket's path has at most {MAX_SOCKET_PATH}"
         )
+    order = app.flag("check_order", True)
+    interval, keep = app.integer("snapshot_interval", 500), app.integer("snapshot_keep", 2, low=1, high=10)
+    retain = app.integer("retain_blocks", 0)
     app.done()
     verifier = _verifier(Table(raw, "verifier"), home) if "verifier" in raw else None
-    return ValidatorConfig(node, comet, socket, data, verifier)
+    return ValidatorConfig(node, comet, socket, data, verifier, order, interval, keep, retain)
 
 
 def _comet(table: Table, home: Path) -> CometConfig:
@@ -73,7 +100,37 @@ def _comet(table: Table, home: Path) -> CometConfig:
         home=table.path("home", home),
         rpc=table.loopback("rpc"),
         p2p=table.loopback("p2p"),
+        priv_validator_laddr=_signer(table),
+        statesync=_statesync(table.table("statesync")) if table.has("statesync") else None,
+        prometheus=table.loopback("prometheus") if table.has("prometheus") else None,
     )
+    table.done()
+    return config
+
+
+def _signer(table: Table) -> str:
+    """Where CometBFT waits for a remote signer, as CometBFT takes it. It takes whoever dials first: a unix socket, or a
+    port that only the signer can reach."""
+    value = table.text("priv_validator_laddr", "")
+    if value.startswith("tcp://"):
+        parse_address(value.removeprefix("tcp://"), "comet.priv_validator_laddr")
+    elif value and not value.startswith("unix:///"):
+        raise table.bad("priv_validator_laddr", f"is {value!r}, must be tcp://HOST:PORT or unix:///PATH")
+    return value
+
+
+def _statesync(table: Table) -> StateSync:
+    servers = tuple(table.url("rpc_servers", value) for value in table.texts("rpc_servers"))
+    if len(servers) < 2:
+        raise table.bad("rpc_servers", "must name two RPC servers: CometBFT compares what they say")
+    config = StateSync(
+        rpc_servers=servers,
+        trust_height=table.integer("trust_height", low=1, high=2**63 - 1),
+        trust_hash=table.digest("trust_hash").hex().upper(),
+        trust_period=table.text("trust_period", "168h0m0s"),
+    )
+    if not re.fullmatch(r"(\d+h)?(\d+m)?(\d+s)?", config.trust_period) or not config.trust_period:
+        raise table.bad("trust_period", "must be hours, minutes and seconds as in 168h0m0s")
     table.done()
     return config
 
@@ -143,6 +200,18 @@ peer_gossip_sleep_duration = "10ms"
 
 [tx_index]
 indexer = "kv"
+
+# The supervisor sets these two tables from PlanetServe's config.toml, by the environment.
+[statesync]
+enable = false
+rpc_servers = ""
+trust_height = 0
+trust_hash = ""
+trust_period = "168h0m0s"
+
+[instrumentation]
+prometheus = false
+prometheus_listen_addr = "127.0.0.1:26660"
 """
 
 

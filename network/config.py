@@ -76,6 +76,17 @@ class Table:
             raise self.bad(key, "must be true or false")
         return value
 
+    def has(self, key: str) -> bool:
+        """Whether the key is there and nobody has taken it."""
+        return key in self._rest
+
+    def table(self, key: str) -> "Table":
+        """A table inside this one."""
+        inner = Table(self._rest, key)
+        del self._rest[key]
+        inner._name = f"{self._name}.{key}"
+        return inner
+
     def texts(self, key: str) -> tuple[str, ...]:
         """A list of at least one string."""
         value = self._take(key, None)

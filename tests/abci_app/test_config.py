@@ -12,6 +12,7 @@ from abci_app.config import (
     CometSettings,
     GenesisGroup,
     GenesisValidator,
+    StateSync,
     comet_node_id,
     consensus_address,
     from_mapping,
@@ -27,6 +28,7 @@ from network.crypto import SigningKey, sha256
 from network.errors import ConfigError
 
 HOME = Path("/srv/net/validator-0")
+STATE_SYNC = {"rpc_servers": ["http://127.0.0.1:1", "http://127.0.0.1:2"], "trust_height": 7, "trust_hash": "ab" * 32}
 
 
 def raw() -> dict[str, Any]:
@@ -66,6 +68,24 @@ def test_no_verifier() -> None:
     assert from_mapping({**raw(), "verifier": {**raw()["verifier"], "enabled": False}}, HOME).verifier is None
 
 
+def test_optional_keys_have_their_defaults() -> None:
+    config = from_mapping(raw(), HOME)
+    assert (config.check_order, config.snapshot_interval, config.snapshot_keep, config.retain_blocks) == (True, 500, 2, 0)
+    assert config.snapshots == HOME / "snapshots"
+    assert (config.comet.priv_validator_laddr, config.comet.statesync, config.comet.prometheus) == ("", None, None)
+
+
+def test_optional_keys_are_read() -> None:
+    document = raw()
+    document["app"] |= {"check_order": False, "snapshot_interval": 0, "snapshot_keep": 3, "retain_blocks": 9}
+    document["comet"] |= {"priv_validator_laddr": "unix:///run/signer", "statesync": STATE_SYNC, "prometheus": "127.0.0.1:5"}
+    config = from_mapping(document, HOME)
+    assert (config.check_order, config.snapshot_interval, config.snapshot_keep, config.retain_blocks) == (False, 0, 3, 9)
+    assert config.comet.priv_validator_laddr == "unix:///run/signer" and config.comet.prometheus == Address("127.0.0.1", 5)
+    servers = ("http://127.0.0.1:1", "http://127.0.0.1:2")
+    assert config.comet.statesync == StateSync(servers, 7, "AB" * 32, "168h0m0s")
+
+
 @pytest.mark.parametrize(
     ("table", "key", "value", "complaint"),
     [
@@ -77,6 +97,16 @@ def test_no_verifier() -> None:
         ("app", "surprise", 1, "app.surprise"),
         ("verifier", "group", None, "verifier.group"),
         ("surprise", "key", 1, "surprise"),
+        ("app", "check_order", 1, "app.check_order"),
+        ("app", "snapshot_keep", 0, "app.snapshot_keep"),
+        ("app", "retain_blocks", -1, "app.retain_blocks"),
+        ("comet", "priv_validator_laddr", "127.0.0.1:26659", "comet.priv_validator_laddr"),
+        ("comet", "prometheus", "0.0.0.0:26660", "comet.prometheus"),
+        ("comet", "statesync", {"rpc_servers": ["http://127.0.0.1:1"]}, "comet.statesync.rpc_servers"),
+        ("comet", "statesync", {**STATE_SYNC, "trust_height": 0}, "comet.statesync.trust_height"),
+        ("comet", "statesync", {**STATE_SYNC, "trust_hash": "ab"}, "comet.statesync.trust_hash"),
+        ("comet", "statesync", {**STATE_SYNC, "trust_period": "a week"}, "comet.statesync.trust_period"),
+        ("comet", "statesync", {**STATE_SYNC, "surprise": 1}, "comet.statesync.surprise"),
     ],
 )
 def test_a_bad_value_is_named(table: str, key: str, value: object, complaint: str) -> None:
