@@ -5,7 +5,7 @@ stages a version, Commit saves it; every other method reads. Requirements: `docs
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Protocol
@@ -37,6 +37,9 @@ class Version(Reader, Protocol):
     @property
     def nodes(self) -> Nodes:
         """The nodes of the version's tree."""
+
+    def scan(self, prefix: bytes, start: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
+        """Rows whose key begins with `prefix`, from the key `start` on, in ascending key order."""
 
 
 @dataclass(frozen=True, slots=True)

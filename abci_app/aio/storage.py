@@ -7,7 +7,9 @@ and `docs/adr/0010-undo-log.md`.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from heapq import merge
 from itertools import chain, islice
+from operator import itemgetter
 from pathlib import Path
 
 import plyvel
@@ -26,6 +28,7 @@ _META_KEY = b"m"  # -> Meta
 _ROW = b"s"  # s | state key -> value
 _NODE = b"t"  # t | tree node key -> node
 _UNDO = b"u"  # u | height u64-be | row or node key -> 00, or 01 | the value before that height
+_UNDO_HEAD = 9  # the bytes before the row or node key
 
 
 class StoreError(PlanetServeError):
@@ -45,22 +48,20 @@ class Meta(Message):
 
 
 class Version:
-    """The rows of one committed height. `scan` is for the latest only: the undo log answers single keys."""
+    """The rows of one committed height. It stays right while later heights are committed, as long as it is kept."""
 
     def __init__(self, store: "LevelStore", height: int) -> None:
         self._store = store
         self._height = height
-        self._latest = height == store.height
         self.nodes: Nodes = _Nodes(store, height)
 
     def get(self, key: bytes) -> bytes | None:
         """The value under `key` at this height, or None."""
         return self._store.read(_ROW + key, self._height)
 
-    def scan(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
-        """Rows whose key begins with `prefix`, in ascending key order."""
-        assert self._latest, "only the latest version can be scanned"
-        return self._store.scan(_ROW + prefix, skip=len(_ROW))
+    def scan(self, prefix: bytes, start: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
+        """Rows whose key begins with `prefix`, from the key `start` on, in ascending key order."""
+        return self._store.scan_rows(prefix, start, self._height)
 
     def occupant(self, index: int) -> bytes | None:
         """The key of the row at this leaf, or None."""
@@ -116,9 +117,23 @@ class LevelStore:
         for later in range(height + 1, self._meta.height + 1):
             undo = self._db.get(_undo_key(later, key))
             if undo is not None:
-                return bytes(undo[1:]) if undo[:1] == b"\x01" else None
+                return _before(undo)
         value = self._db.get(key)
         return None if value is None else bytes(value)
+
+    def scan_rows(self, prefix: bytes, start: bytes, height: int) -> Iterator[tuple[bytes, bytes]]:
+        """Rows of `height` under a prefix, from a key on: the present ones, and over them what later blocks replaced. Both
+        are read before the first row is handed out, so a Commit between two rows changes nothing."""
+        begin, end = _ROW + max(prefix, start), _after(_ROW + prefix)
+        replaced: dict[bytes, bytes | None] = {}
+        for later in range(self._meta.height, height, -1):
+            for key, entry in self._db.iterator(start=_undo_key(later, begin), stop=_undo_key(later, end)):
+                replaced[bytes(key[_UNDO_HEAD:])] = _before(entry)
+        with self._db.iterator(start=begin, stop=end) as rows:
+            present = ((bytes(key), bytes(value)) for key, value in rows if key not in replaced)
+            for key, value in merge(sorted(replaced.items()), present, key=itemgetter(0)):
+                if value is not None:
+                    yield key[len(_ROW) :], value
 
     def scan(self, prefix: bytes, *, skip: int) -> Iterator[tuple[bytes, bytes]]:
         """Present rows under a prefix, their keys without the first `skip` bytes."""
@@ -232,3 +247,14 @@ def _flat(staged: Staged) -> dict[bytes, bytes | None]:
 
 def _undo_key(height: int, key: bytes) -> bytes:
     return _UNDO + height.to_bytes(8, "big") + key
+
+
+def _before(entry: bytes) -> bytes | None:
+    """What an undo entry says stood there."""
+    return bytes(entry[1:]) if entry[:1] == b"\x01" else None
+
+
+def _after(prefix: bytes) -> bytes:
+    """The first key beyond those that begin with `prefix`, whose first byte is below 255."""
+    kept = prefix.rstrip(b"\xff")
+    return kept[:-1] + bytes([kept[-1] + 1])

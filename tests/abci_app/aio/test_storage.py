@@ -63,10 +63,22 @@ def test_every_kept_version_reads_as_it_was(
         assert all(version.get(key) == rows.get(key) for key in everything)
         if height:
             assert app_hash(Tree(version.nodes).root()) == hashes[height]
-    latest = store.version(store.height)
-    assert list(latest.scan(b"")) == sorted(twin[-1].items())
-    assert list(latest.scan(b"a")) == sorted((k, v) for k, v in twin[-1].items() if k.startswith(b"a"))
+        assert list(version.scan(b"")) == sorted(rows.items())
+        for prefix, start in ((b"", b"g"), (b"g", b""), (b"g", b"a"), (b"\xff", b"\xff\x10"), (b"a", b"b")):
+            wanted = sorted((k, v) for k, v in rows.items() if k.startswith(prefix) and k >= start)
+            assert list(version.scan(prefix, start)) == wanted
     store.close()
+
+
+def test_a_commit_between_two_rows_of_a_scan_changes_nothing(tmp_path: Path) -> None:
+    store = open_store(tmp_path / "db")
+    begin(store)
+    store.save(stage(Tree(store.version(1).nodes), 2, {b"a": b"2", b"b": b"2", b"z": b"2"}), None)
+    rows = {height: store.version(height).scan(b"") for height in (1, 2)}
+    first = {height: next(found) for height, found in rows.items()}
+    store.save(stage(Tree(store.version(2).nodes), 3, {b"a": None, b"b": b"3", b"g": None, b"c": b"3"}), None)
+    assert [first[1], *rows[1]] == [(b"g", b"1")]
+    assert [first[2], *rows[2]] == [(b"a", b"2"), (b"b", b"2"), (b"g", b"1"), (b"z", b"2")]
 
 
 def test_old_versions_are_forgotten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
