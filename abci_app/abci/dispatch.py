@@ -13,7 +13,7 @@ from abci_app.abci.pb import abci_pb2 as abci
 from abci_app.abci.pb import types_pb2 as types
 from abci_app.application import APP_VERSION, QUERY_CODESPACE, RELEASE, Application, QueryAnswer
 from abci_app.state.app_hash import DEPTH, EMPTY_LEAF, app_hash, inner_hash
-from abci_app.state.context import BlockContext, Event
+from abci_app.state.context import BlockContext, ConsensusChange, Event, Misbehavior
 from abci_app.state.genesis import Genesis
 from abci_app.state.transition import TxResult
 from abci_app.tree import Proof
@@ -157,13 +157,28 @@ def _verify_vote_extension(_app: Application, request: abci.RequestVerifyVoteExt
 
 def _finalize_block(app: Application, request: abci.RequestFinalizeBlock) -> abci.ResponseFinalizeBlock:
     commit_hash = _commit_hash(request.hash, request.decided_last_commit)
-    block = BlockContext(app.chain_id, request.height, request.hash, commit_hash)
+    misbehavior = tuple(Misbehavior(found.type, found.validator.address, found.height) for found in request.misbehavior)
+    block = BlockContext(app.chain_id, request.height, request.hash, commit_hash, misbehavior)
     result, new_hash = app.finalize_block(block, request.txs)
     return abci.ResponseFinalizeBlock(
         events=_events(result.events),
         tx_results=[_tx_result(tx_result) for tx_result in result.tx_results],
+        validator_updates=[
+            types.ValidatorUpdate(pub_key=types.PublicKey(ed25519=update.consensus_key), power=update.power)
+            for update in result.validator_updates
+        ],
+        consensus_param_updates=_consensus_params(result.consensus_params),
         app_hash=new_hash,
     )
+
+
+def _consensus_params(change: ConsensusChange | None) -> types.ConsensusParams | None:
+    """Only the groups that change: CometBFT replaces a group as a whole."""
+    if change is None:
+        return None
+    block = types.BlockParams(max_bytes=change.block_max_bytes, max_gas=-1) if change.block_max_bytes else None
+    version = types.VersionParams(app=change.app_version) if change.app_version else None
+    return types.ConsensusParams(block=block, version=version)
 
 
 _METHODS: dict[str, Callable[[Application, Any], Any]] = {

@@ -8,6 +8,16 @@ from network.codec import Message
 
 
 @dataclass(frozen=True, slots=True)
+class Misbehavior:
+    """An infraction that CometBFT has proven: 1 two votes in one round, 2 a light-client attack; by which consensus
+    address (20 bytes), at which height."""
+
+    kind: int
+    address: bytes
+    height: int
+
+
+@dataclass(frozen=True, slots=True)
 class BlockContext:
     """The block being applied. `last_commit_hash` is SHA-256 of its decided last commit, as the app derives it."""
 
@@ -15,6 +25,23 @@ class BlockContext:
     height: int
     block_hash: bytes
     last_commit_hash: bytes
+    misbehavior: tuple[Misbehavior, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ValidatorUpdate:
+    """A new power for one consensus key in CometBFT's validator set; 0 removes it."""
+
+    consensus_key: bytes
+    power: int
+
+
+@dataclass(frozen=True, slots=True)
+class ConsensusChange:
+    """What changes of CometBFT's consensus parameters; 0 leaves a value as it is."""
+
+    app_version: int = 0
+    block_max_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,19 @@ class TxError(Exception):
         super().__init__(self.log)
 
 
+class UpgradeNeeded(Exception):
+    """The chain has decided an upgrade that this release does not bring. Starting the same release again cannot help."""
+
+    def __init__(self, name: str, height: int, version: int) -> None:
+        self.name = name
+        self.height = height
+        self.version = version
+        super().__init__(
+            f"the chain needs upgrade {name!r} (application version {version}) from height {height} on, and this release "
+            "does not have it; nothing of that block was applied: install the release and start again"
+        )
+
+
 def register(code: int, meaning: str) -> int:
     """Give `code` its meaning, for ever."""
     assert code not in _registered and code > 0, f"code {code} is taken"

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from abci_app.state import directory, epoch
 from abci_app.state.app_hash import leaf_index
 from abci_app.state.challenge import running_epoch
-from abci_app.state.context import BlockContext, Event, Handler
+from abci_app.state.context import BlockContext, ConsensusChange, Event, Handler, ValidatorUpdate
 from abci_app.state.envelope import decode_body, open_envelope, require_nonce
 from abci_app.state.errors import CODESPACE, KEY_COLLISION, TxError
 from abci_app.state.state import State
@@ -65,10 +65,12 @@ class TxResult:
 
 @dataclass(frozen=True, slots=True)
 class BlockResult:
-    """Events of the hooks, and one result per transaction in the block's order."""
+    """Events of the hooks, one result per transaction in the block's order, and what CometBFT has to change."""
 
     events: tuple[Event, ...]
     tx_results: tuple[TxResult, ...]
+    validator_updates: tuple[ValidatorUpdate, ...] = ()
+    consensus_params: ConsensusChange | None = None
 
 
 def apply_block(state: State, block: Block, open_tx: OpenEnvelope = open_envelope) -> tuple[State, BlockResult]:
