@@ -7,27 +7,28 @@ stages a version, Commit saves it; every other method reads. Requirements: `docs
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from hashlib import sha256
 from typing import Protocol
 
 from abci_app.state.app_hash import EMPTY_LEAF, app_hash, leaf_hash
 from abci_app.state.committee import members
 from abci_app.state.context import BlockContext
-from abci_app.state.envelope import open_envelope, parse_envelope, require_nonce
+from abci_app.state.envelope import OpenedTx, require_nonce
 from abci_app.state.errors import CODESPACE, TxError
 from abci_app.state.genesis import Genesis, genesis_state
 from abci_app.state.state import MemoryReader, Reader, State
-from abci_app.state.transition import Block, BlockResult, TxResult, apply_block, check_stateless
+from abci_app.state.transition import Block, BlockResult, TxResult, apply_block, open_tx
 from abci_app.tree import Nodes, Proof, Tree
 from network.chain_records import CURRENT_EPOCH_KEY, STORE_NAME, EpochRecord
-from network.chain_tx import MAX_TX_BYTES, SignedTx
+from network.chain_tx import SignedTx
 from network.errors import ConfigError
 
 QUERY_PATH = f"/store/{STORE_NAME}/key"
 QUERY_CODESPACE = f"{CODESPACE}/query"
 KEY_NOT_FOUND, UNKNOWN_PATH, HEIGHT_UNAVAILABLE, BAD_KEY = 1, 2, 3, 4
 APP_VERSION = 1
-REMEMBERED_SIGNATURES = 20_000
+# Of opened transactions: as many of 300 bytes as CometBFT's mempool holds (20,000). What is remembered of each weighs
+# about as much again.
+REMEMBERED_BYTES = 6_000_000
 RELEASE = "0.1.0"
 
 
@@ -103,7 +104,8 @@ class Application:
         self._app_state = json.loads(app_state)
         self._genesis: tuple[_MemoryVersion, Staged] | None = None
         self._staged: Staged | None = None
-        self._verified: dict[bytes, None] = {}
+        self._opened: dict[bytes, OpenedTx] = {}
+        self._opened_bytes = 0
         self._codes: list[int] = []
 
     @property
@@ -160,11 +162,12 @@ class Application:
 
         The handler's own check waits for the block: a verifier may send a moment before its window opens."""
         try:
-            tx = self._open(raw, self.chain_id)
-            require_nonce(tx, State(self._latest()))
-            check_stateless(tx)
+            opened = self._open(raw, self.chain_id)
+            require_nonce(opened.tx, State(self._latest()))
         except TxError as error:
             return TxResult(error.code, error.log, codespace=CODESPACE)
+        if opened.fault is not None:
+            return TxResult(opened.fault.code, opened.fault.log, codespace=CODESPACE)
         return TxResult()
 
     def prepare_proposal(self, txs: Sequence[bytes], max_bytes: int) -> list[bytes]:
@@ -175,7 +178,7 @@ class Application:
         opened: list[tuple[bool, SignedTx, bytes]] = []
         for raw in txs:
             try:
-                tx = self._open(raw, self.chain_id)
+                tx = self._open(raw, self.chain_id).tx
                 require_nonce(tx, state)
             except TxError:
                 continue
@@ -242,19 +245,20 @@ class Application:
     def _latest_nodes(self) -> Nodes:
         return self._genesis[0].nodes if self._genesis is not None else self._store.version(self._store.height).nodes
 
-    def _open(self, raw: bytes, chain_id: str) -> SignedTx:
-        """`open_envelope`, remembering what has been verified: CheckTx, ProcessProposal and FinalizeBlock see the same
-        bytes, and verifying is most of a transaction's cost."""
-        if len(raw) > MAX_TX_BYTES:
-            return parse_envelope(raw)  # raises
-        name = sha256(raw).digest()
-        if name in self._verified:
-            return parse_envelope(raw)
-        tx = open_envelope(raw, chain_id)
-        if len(self._verified) >= REMEMBERED_SIGNATURES:
-            del self._verified[next(iter(self._verified))]
-        self._verified[name] = None
-        return tx
+    def _open(self, raw: bytes, chain_id: str) -> OpenedTx:
+        """`open_tx`, remembering what has been opened: CheckTx, the proposals and FinalizeBlock see the same bytes, and
+        verifying and decoding them is most of a transaction's cost."""
+        known = self._opened.get(raw)
+        if known is not None:
+            return known
+        opened = open_tx(raw, chain_id)
+        self._opened[raw] = opened
+        self._opened_bytes += len(raw)
+        while self._opened_bytes > REMEMBERED_BYTES:
+            oldest = next(iter(self._opened))
+            del self._opened[oldest]
+            self._opened_bytes -= len(oldest)
+        return opened
 
 
 def _proto_size(raw: bytes) -> int:

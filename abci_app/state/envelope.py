@@ -1,8 +1,10 @@
 """What every transaction must pass before its handler sees it, in this order: size, decoding, kind, signature, nonce.
 
-The first four depend on the bytes and the chain id alone, so their outcome may be remembered between CheckTx,
-ProcessProposal and FinalizeBlock.
+All but the nonce depend on the bytes and the chain id alone, so their outcome, an `OpenedTx`, may be remembered between
+CheckTx, PrepareProposal, ProcessProposal and FinalizeBlock.
 """
+
+from dataclasses import dataclass
 
 from abci_app.state.errors import BAD_SIGNATURE, MALFORMED, STALE_NONCE, TOO_LARGE, UNKNOWN_KIND, TxError
 from abci_app.state.state import State
@@ -10,6 +12,23 @@ from network.chain_records import Account, account_key
 from network.chain_tx import BODIES, MAX_TX_BYTES, SignedTx, TxKind, decode_tx, verify_tx
 from network.codec import Message, decode
 from network.errors import DecodeError
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Why a transaction with a right signature can never be valid: a permanent code and its sentence."""
+
+    code: int
+    log: str
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedTx:
+    """A transaction whose signature is right: its envelope, and its body, unless a fault says why it can never be valid."""
+
+    tx: SignedTx
+    body: Message | None
+    fault: Fault | None = None
 
 
 def open_envelope(raw: bytes, chain_id: str) -> SignedTx:

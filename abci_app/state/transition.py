@@ -12,7 +12,7 @@ from abci_app.state import directory, epoch
 from abci_app.state.app_hash import leaf_index
 from abci_app.state.challenge import running_epoch
 from abci_app.state.context import BlockContext, ConsensusChange, Event, Handler, ValidatorUpdate
-from abci_app.state.envelope import decode_body, open_envelope, require_nonce
+from abci_app.state.envelope import Fault, OpenedTx, decode_body, open_envelope, require_nonce
 from abci_app.state.errors import CODESPACE, KEY_COLLISION, TxError
 from abci_app.state.state import State
 from abci_app.state.txs import (
@@ -27,7 +27,7 @@ from abci_app.state.txs import (
     update_node,
 )
 from network.chain_records import Account, account_key
-from network.chain_tx import SignedTx, TxKind
+from network.chain_tx import TxKind
 
 HANDLERS: dict[TxKind, Handler] = {
     TxKind.REGISTER_NODE: register_node,
@@ -41,8 +41,8 @@ HANDLERS: dict[TxKind, Handler] = {
     TxKind.REVEAL_SCORES: reveal_scores,
 }
 
-# Opens an envelope as `envelope.open_envelope` does; the application passes one that remembers what it has verified.
-OpenEnvelope = Callable[[bytes, str], SignedTx]
+# Opens a transaction as `open_tx` does; the application passes one that remembers what it has opened.
+OpenTx = Callable[[bytes, str], OpenedTx]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,12 +73,13 @@ class BlockResult:
     consensus_params: ConsensusChange | None = None
 
 
-def apply_block(state: State, block: Block, open_tx: OpenEnvelope = open_envelope) -> tuple[State, BlockResult]:
+def apply_block(state: State, block: Block, opener: OpenTx | None = None) -> tuple[State, BlockResult]:
     """Apply one decided block. `state` is left as it was; the returned fork holds the block's writes."""
     after = state.fork()
     leaves = _Leaves(after)
     events = _run_hook(after, leaves, lambda fork: epoch.begin_block(fork, block.context))
-    results = tuple(_apply_tx(raw, after, leaves, block.context, open_tx) for raw in block.txs)
+    opening = opener or open_tx
+    results = tuple(_apply_tx(raw, after, leaves, block.context, opening) for raw in block.txs)
     running = running_epoch(after).number
     events += _run_hook(after, leaves, lambda fork: epoch.end_block(fork, block.context))
     ended = running_epoch(after).number != running
@@ -86,9 +87,15 @@ def apply_block(state: State, block: Block, open_tx: OpenEnvelope = open_envelop
     return after, BlockResult(tuple(events), results)
 
 
-def check_stateless(tx: SignedTx) -> None:
-    """Whether the body of an opened envelope could ever be valid. Raises TxError."""
-    HANDLERS[TxKind(tx.kind)].check_stateless(decode_body(tx))
+def open_tx(raw: bytes, chain_id: str) -> OpenedTx:
+    """What the bytes alone decide: envelope and signature, else TxError; the body and whether it could ever be valid."""
+    tx = open_envelope(raw, chain_id)
+    try:
+        body = decode_body(tx)
+        HANDLERS[TxKind(tx.kind)].check_stateless(body)
+    except TxError as error:
+        return OpenedTx(tx, None, Fault(error.code, error.log))
+    return OpenedTx(tx, body)
 
 
 class _Leaves:
@@ -116,18 +123,19 @@ class _Leaves:
         return found
 
 
-def _apply_tx(raw: bytes, state: State, leaves: _Leaves, block: BlockContext, open_tx: OpenEnvelope) -> TxResult:
+def _apply_tx(raw: bytes, state: State, leaves: _Leaves, block: BlockContext, opener: OpenTx) -> TxResult:
     try:
-        tx = open_tx(raw, block.chain_id)
+        opening = opener(raw, block.chain_id)
+        tx = opening.tx
         require_nonce(tx, state)
         opened = state.fork()
         opened.save(account_key(tx.signer), Account(tx.nonce))
         _merge(state, opened, leaves)
-        body = decode_body(tx)
-        handler = HANDLERS[TxKind(tx.kind)]
-        handler.check_stateless(body)
+        if opening.body is None:
+            assert opening.fault is not None
+            return TxResult(opening.fault.code, opening.fault.log, codespace=CODESPACE)
         fork = state.fork()
-        events = handler.check_and_execute(body, tx.signer, fork, block)
+        events = HANDLERS[TxKind(tx.kind)].check_and_execute(opening.body, tx.signer, fork, block)
         _merge(state, fork, leaves)
     except TxError as error:
         return TxResult(error.code, error.log, codespace=CODESPACE)

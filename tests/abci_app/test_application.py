@@ -185,9 +185,9 @@ def test_what_must_crash(app: Application) -> None:
         app.init_chain(GENESIS)
 
 
-def test_remembered_signatures_are_bounded(app: Application, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("abci_app.application.REMEMBERED_SIGNATURES", 2)
+def test_what_is_remembered_of_transactions_is_bounded(app: Application, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("abci_app.application.REMEMBERED_BYTES", 2 * len(user(0)))
     app.init_chain(GENESIS)
     for number in (0, 1, 2, 0):
         assert app.check_tx(user(number)).code == 0
-    assert len(app._verified) == 2
+    assert len(app._opened) == 2

@@ -14,10 +14,9 @@ from hypothesis import strategies as st
 from abci_app.state import directory, errors, transition
 from abci_app.state.app_hash import app_hash, leaf_hash, leaf_index, root_hash
 from abci_app.state.context import BlockContext, Event
-from abci_app.state.envelope import open_envelope
 from abci_app.state.genesis import Genesis, genesis_state
 from abci_app.state.state import MemoryReader, State
-from abci_app.state.transition import Block, BlockResult, apply_block
+from abci_app.state.transition import Block, BlockResult, apply_block, open_tx
 from abci_app.tree import Tree
 from network.chain_records import (
     DIRECTORY_KEY,
@@ -280,9 +279,9 @@ def test_a_second_key_on_a_leaf_is_refused_and_a_hook_outranks(monkeypatch: pyte
 
 def test_a_remembered_envelope_does_not_change_the_outcome() -> None:
     txs = (tx(0, TxKind.REGISTER_NODE, registration(0), 1), b"junk")
-    known = {raw: open_envelope(raw, CHAIN) for raw in txs[:1]}
+    known = {raw: open_tx(raw, CHAIN) for raw in txs[:1]}
     plain = apply_block(genesis(), Block(context(1), txs))
-    cached = apply_block(genesis(), Block(context(1), txs), lambda raw, chain: known.get(raw) or open_envelope(raw, chain))
+    cached = apply_block(genesis(), Block(context(1), txs), lambda raw, chain: known.get(raw) or open_tx(raw, chain))
     assert plain[1] == cached[1] and plain[0].changes() == cached[0].changes()
 
 

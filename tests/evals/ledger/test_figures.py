@@ -2,8 +2,7 @@
 
 import json
 
-from abci_app.state.envelope import decode_body, open_envelope
-from abci_app.state.transition import check_stateless
+from abci_app.state.transition import open_tx
 from evals.ledger.figures import (
     CHAIN_ID,
     block_rate,
@@ -22,11 +21,9 @@ from network.chain_tx import RegisterNode, UpdateNode
 def test_what_is_sent_is_valid_about_300_bytes_and_in_nonce_order() -> None:
     key = signers(1)[0]
     first, *later = [registration(0, key, CHAIN_ID), renewal(key, 1, CHAIN_ID), renewal(key, 2, CHAIN_ID)]
-    opened = [open_envelope(raw, CHAIN_ID) for raw in (first, *later)]
-    for tx in opened:
-        check_stateless(tx)
-    assert [tx.nonce for tx in opened] == sorted({tx.nonce for tx in opened})
-    joined, renewed = decode_body(opened[0]), decode_body(opened[1])
+    opened = [open_tx(raw, CHAIN_ID) for raw in (first, *later)]
+    assert [one.tx.nonce for one in opened] == sorted({one.tx.nonce for one in opened})
+    joined, renewed = opened[0].body, opened[1].body
     assert isinstance(joined, RegisterNode) and isinstance(renewed, UpdateNode)
     # Nothing changes but the renewal itself, so that no block writes the directory on a renewal's account.
     assert (joined.address, joined.onion_key) == (renewed.address, renewed.onion_key)
