@@ -26,12 +26,13 @@ def ask(client: openai.OpenAI, question: str) -> tuple[str, int, int, float]:
 
 
 def test_a_shared_prefix_lands_on_its_holder(localnet: Any) -> None:
-    """Two of three at least: a node may rightly serve a prompt itself while the holder is busy with a challenge."""
+    """Three of four at least: a node may rightly serve a prompt itself while the holder is busy with a challenge, and
+    holds the prefix itself from then on."""
     client = openai.OpenAI(base_url=localnet.base_url, api_key="any")
     holder, prompt_tokens, _, cold = ask(client, "Where does item 37 go?")
     time.sleep(6)  # deltas travel every 1 to 5 seconds
-    answers = [ask(client, question) for question in ("Where does item 74 go?", "Which box is fullest?", "Name one rule.")]
-    warm = [(cached, seconds) for node, _, cached, seconds in answers if node == holder]
-    assert len(warm) >= 2, (holder, answers)
-    assert min(cached for cached, _ in warm) > prompt_tokens // 2
-    assert min(seconds for _, seconds in warm) < cold / 2
+    questions = ("Where does item 74 go?", "Which box is fullest?", "Name one rule.", "Which rule is the last?")
+    answers = [ask(client, question) for question in questions]
+    warm = [seconds for _, _, cached, seconds in answers if cached > prompt_tokens // 2]
+    assert len(warm) >= 3, (holder, answers)
+    assert min(warm) < cold / 2
