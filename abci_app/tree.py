@@ -5,7 +5,7 @@ row below it), stored at the shallowest depth where it is alone; empty subtrees 
 nodes, an update touches about log2(n) of them, and the shape depends on the rows alone, not on their history.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -62,14 +62,38 @@ class Tree:
 
     def root(self) -> bytes:
         """The root hash."""
-        node = self._nodes.get(node_key(0, 0))
-        if node is None:
-            return EMPTY[DEPTH]
-        if node[:1] == _BRANCH:
-            return inner_hash(*_sides(node))
-        row = _row(node)
-        assert row.leaf is not None
-        return fold(row.index, row.leaf, DEPTH)
+        return self.subtree(0, 0)
+
+    def subtree(self, depth: int, prefix: int) -> bytes:
+        """The hash over all leaves whose indices begin with these `depth` bits."""
+        level = DEPTH - depth
+        node: bytes | None = None
+        for at in range(depth + 1):
+            node = self._nodes.get(node_key(at, prefix >> (depth - at)))
+            if node is None:
+                return EMPTY[level]
+            if node[:1] == _LEAF:
+                row = _row(node)
+                assert row.leaf is not None
+                return fold(row.index, row.leaf, level) if row.index >> level == prefix else EMPTY[level]
+        assert node is not None
+        return inner_hash(*_sides(node))
+
+    def keys(self, depth: int, prefix: int) -> Iterator[bytes]:
+        """The keys of all rows whose indices begin with these `depth` bits, in ascending order of their indices."""
+        ahead = [(0, 0)]
+        while ahead:
+            at, bits = ahead.pop()
+            node = self._nodes.get(node_key(at, bits))
+            if node is None:
+                continue
+            if node[:1] == _LEAF:
+                row = _row(node)
+                if row.index >> (DEPTH - depth) == prefix:
+                    yield row.key
+                continue
+            sides = (1, 0) if at >= depth else (prefix >> (depth - at - 1) & 1,)
+            ahead.extend((at + 1, bits << 1 | side) for side in sides)
 
     def update(self, changes: Iterable[tuple[bytes, bytes | None]]) -> tuple[bytes, dict[bytes, bytes | None]]:
         """The root after these row changes (None removes), and the node writes that lead there."""

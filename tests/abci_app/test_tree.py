@@ -81,6 +81,7 @@ def check_history(history: list[dict[bytes, bytes | None]]) -> None:
     fresh: dict[bytes, bytes] = {}
     apply(fresh, Tree({}).update(rows.items())[1])
     assert fresh == nodes, "the shape depends on the rows, not on their history"
+    check_subtrees(nodes, rows)
     root = Tree(nodes).root()
     for key in [*rows, b"\x00", b"\xff\xff", b"ab"]:
         proof = Tree(nodes).prove(key)
@@ -88,6 +89,19 @@ def check_history(history: list[dict[bytes, bytes | None]]) -> None:
         present = key in rows
         assert proof.leaf == (hashing.leaf_hash(key, rows[key]) if present else hashing.EMPTY_LEAF)
         assert Tree(nodes).occupant(proof.index) == (key if present else None)
+
+
+def check_subtrees(nodes: dict[bytes, bytes], rows: dict[bytes, bytes]) -> None:
+    """At every depth the subtrees hold each row once, in the order of their indices, and their hashes are the definition's."""
+    for depth in (0, 1, 3, hashing.DEPTH - 3, hashing.DEPTH):
+        level = hashing.DEPTH - depth
+        below: dict[int, list[bytes]] = {0: [], 2**depth - 1: []}
+        for key in sorted(rows, key=tree_module.leaf_index):
+            below.setdefault(tree_module.leaf_index(key) >> level, []).append(key)
+        for prefix, keys in below.items():
+            assert list(Tree(nodes).keys(depth, prefix)) == keys
+            leaves = [(tree_module.leaf_index(key), hashing.leaf_hash(key, rows[key])) for key in keys]
+            assert Tree(nodes).subtree(depth, prefix) == hashing.root_hash(leaves, level)
 
 
 def test_vector() -> None:
