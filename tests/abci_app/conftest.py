@@ -5,6 +5,7 @@ The CometBFT binary is found as the product finds it; without one, the tests tha
 
 import base64
 import contextlib
+import http.client
 import json
 import os
 import shutil
@@ -13,7 +14,6 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -49,7 +49,7 @@ def seed(*words: str) -> SigningKey:
 def free_ports(count: int) -> list[int]:
     """Ports of 20000 and up that nobody listens on: below the ephemeral range."""
     found: list[int] = []
-    at = 20000 + os.getpid() % 400
+    at = 20000 + os.getpid() * 53 % 11000
     while len(found) < count:
         at += 1
         with socket.socket() as probe, contextlib.suppress(OSError):
@@ -70,6 +70,11 @@ class Validator:
     verifier_key: SigningKey
     process: subprocess.Popen[bytes] | None = None
     rpc: str = field(init=False)
+    # What a test changes about how the processes run: their environment, and words before the command.
+    env: dict[str, str] = field(default_factory=dict)
+    before: list[str] = field(default_factory=list)
+    # How a test reaches a validator whose loopback is not its own.
+    connect: Callable[[int], socket.socket] | None = None
 
     def __post_init__(self) -> None:
         self.rpc = f"http://127.0.0.1:{self.rpc_port}"
@@ -77,8 +82,11 @@ class Validator:
     def start(self) -> None:
         assert self.process is None
         log = (self.home / "log").open("ab")
-        command = [sys.executable, "-m", "abci_app", "--config", str(self.home / "config.toml")]
-        self.process = subprocess.Popen(command, cwd=REPOSITORY, stdout=log, stderr=log, start_new_session=True)
+        command = [*self.before, sys.executable, "-m", "abci_app", "--config", str(self.home / "config.toml")]
+        environment = {**os.environ, **self.env}
+        self.process = subprocess.Popen(
+            command, cwd=REPOSITORY, stdout=log, stderr=log, start_new_session=True, env=environment
+        )
         log.close()
 
     def stop(self, number: int = signal.SIGTERM) -> int:
@@ -103,17 +111,27 @@ class Validator:
     def call(self, method: str, **params: Any) -> Any:
         """One JSON-RPC call of CometBFT."""
         body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}).encode()
-        request = urllib.request.Request(self.rpc, body, {"Content-Type": "application/json"})
-        with urllib.request.urlopen(request, timeout=10) as response:
-            answer = json.load(response)
+        answer = json.loads(self._post(body))
         if "error" in answer:
             raise RuntimeError(str(answer["error"]))
         return answer["result"]
 
+    def _post(self, body: bytes) -> bytes:
+        connection = http.client.HTTPConnection("127.0.0.1", self.rpc_port, timeout=10)
+        try:
+            if self.connect is not None:
+                connection.sock = self.connect(self.rpc_port)
+            connection.request("POST", "/", body, {"Content-Type": "application/json"})
+            return connection.getresponse().read()
+        except http.client.HTTPException as error:
+            raise OSError(f"the node broke off its answer: {error!r}") from error
+        finally:
+            connection.close()
+
     def height(self) -> int:
         try:
             return int(self.call("status")["sync_info"]["latest_block_height"])
-        except (OSError, urllib.error.URLError, RuntimeError, ValueError):
+        except (OSError, RuntimeError, ValueError):
             return 0
 
     def wait_height(self, height: int) -> None:

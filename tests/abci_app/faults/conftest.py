@@ -1,0 +1,211 @@
+"""Faults with real processes: orders to an application, what must hold afterwards, and a note of what was measured.
+
+Everything here starts a chain and is marked `e2e`; what takes minutes is marked `slow`. With PLANETSERVE_FAULT_REPORT
+naming a file, each measured figure is appended to it as a line of JSON: the figures of `docs/faults.md` come from there.
+"""
+
+import base64
+import contextlib
+import json
+import os
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from network.chain_tx import RegisterNode, TxKind, build_tx
+from network.crypto import SigningKey, exchange_public, sha256
+from network.ids import Role
+
+HERE = Path(__file__).parent
+CHAIN_ID = "ledger-test"
+FAST: dict[str, object] = {
+    "epoch_blocks": 20,
+    "vrf_end": 2,
+    "commit_end": 4,
+    "send_end": 10,
+    "publish_end": 13,
+    "score_end": 16,
+    "reveal_end": 19,
+}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if HERE in item.path.parents:
+            item.add_marker(pytest.mark.e2e)
+
+
+class Faults:
+    """Orders to one validator's application, obeyed by `inject/sitecustomize.py` inside it."""
+
+    def __init__(self, validator: Any) -> None:
+        self.validator = validator
+        self.folder: Path = validator.home / "faults"
+        self.folder.mkdir(exist_ok=True)
+        validator.env |= {"PYTHONPATH": str(HERE / "inject"), "PLANETSERVE_FAULTS": str(self.folder)}
+
+    def order(self, name: str, **words: Any) -> None:
+        """Give an order. The file appears whole or not at all."""
+        draft = self.folder / f"{name}.draft"
+        draft.write_text(json.dumps(words))
+        draft.rename(self.folder / f"{name}.json")
+
+    def revoke(self, name: str) -> None:
+        (self.folder / f"{name}.json").unlink(missing_ok=True)
+
+    def crash(self, method: str, phase: str, calls: int = 1) -> None:
+        """The application kills itself at the next call of this method."""
+        (self.folder / "crashed.json").unlink(missing_ok=True)
+        self.order("crash", method=method, phase=phase, calls=calls)
+
+    def crashed(self) -> Any:
+        """What the application says of its death; None while the order waits."""
+        path = self.folder / "crashed.json"
+        return json.loads(path.read_text()) if path.exists() and path.read_text() else None
+
+
+@pytest.fixture
+def faults() -> type[Faults]:
+    """Prepares a validator, before its start, to take orders."""
+    return Faults
+
+
+@pytest.fixture
+def fast() -> dict[str, object]:
+    """Parameters of short epochs."""
+    return dict(FAST)
+
+
+@pytest.fixture
+def registration() -> Callable[..., bytes]:
+    """A relay's registration by its number, signed for the test chain."""
+    return _registration
+
+
+def _key(number: int) -> SigningKey:
+    return SigningKey(sha256(b"fault test", number.to_bytes(4, "big")))
+
+
+def _registration(number: int, nonce: int = 1) -> bytes:
+    onion = exchange_public(sha256(b"onion", number.to_bytes(4, "big")))
+    body = RegisterNode(Role.RELAY, f"relay-{number}", onion, f"127.0.0.1:{8000 + number % 50000}", f"family-{number}")
+    return build_tx(TxKind.REGISTER_NODE, body, key=_key(number), chain_id=CHAIN_ID, nonce=nonce)
+
+
+@pytest.fixture
+def until() -> Callable[..., float]:
+    """Polls until something true comes back; answers the seconds it took. The limit only ends a test that would hang."""
+    return _until
+
+
+def _until(holds: Callable[[], Any], explain: Callable[[], str], limit: float = 180.0) -> float:
+    began = time.monotonic()
+    while True:
+        try:
+            if holds():
+                return time.monotonic() - began
+        except (OSError, RuntimeError, ValueError):
+            pass
+        assert time.monotonic() - began < limit, explain()[-6000:]
+        time.sleep(0.05)
+
+
+@pytest.fixture
+def committed() -> Callable[[Any, bytes], Any]:
+    """Sends a transaction, again whenever a fault has eaten it, until a block has it; answers its tx_result."""
+
+    def send(validator: Any, raw: bytes) -> Any:
+        found: list[Any] = []
+        name = base64.b64encode(sha256(raw)).decode()
+
+        def in_a_block() -> bool:
+            with contextlib.suppress(OSError, RuntimeError, ValueError):  # in the pool already, or nobody listens just now
+                validator.send(raw)
+            found.append(validator.call("tx", hash=name)["tx_result"])
+            return True
+
+        _until(in_a_block, validator.log)
+        return found[-1]
+
+    return send
+
+
+def headers(validator: Any, low: int, high: int) -> dict[int, tuple[str, str]]:
+    """(app hash, results hash) by height, as the block after it carries them."""
+    found: dict[int, tuple[str, str]] = {}
+    for start in range(low, high + 1, 20):
+        answer = validator.call("blockchain", minHeight=str(start), maxHeight=str(min(high, start + 19)))
+        for meta in answer["block_metas"]:
+            assert meta["header"]["evidence_hash"] == sha256(b"").hex().upper(), "somebody signed twice"
+            found[int(meta["header"]["height"])] = (meta["header"]["app_hash"], meta["header"]["last_results_hash"])
+    return found
+
+
+@pytest.fixture
+def same_everywhere(until: Callable[..., float]) -> Callable[..., int]:
+    """Waits until every validator has two blocks more, then compares app hash and results hash of every height."""
+
+    def compare(chain: Any, validators: list[Any] | None = None) -> int:
+        present = validators if validators is not None else chain.validators
+        goal = max(validator.height() for validator in present) + 2
+        for validator in present:
+            until(lambda v=validator: v.height() >= goal, validator.log)
+        said = [headers(validator, 1, goal) for validator in present]
+        assert all(len(heights) == goal for heights in said)
+        for other in said[1:]:
+            assert other == said[0], "two validators disagree about a height"
+        return goal
+
+    return compare
+
+
+@pytest.fixture
+def same_as_undisturbed(until: Callable[..., float]) -> Callable[[Any], int]:
+    """Ends a validator, takes its application's data away and lets CometBFT replay the chain into a new one.
+
+    That is the undisturbed run of the same blocks: CometBFT compares its app hash at every height. Then what the validator
+    says of every height must be what it said before."""
+
+    def replay(validator: Any) -> int:
+        height: int = validator.height()
+        before = headers(validator, 1, height)
+        assert validator.stop() == 0, validator.log()[-3000:]
+        shutil.rmtree(validator.home / "app.db")
+        validator.start()
+        until(lambda: validator.height() >= height + 2, validator.log)
+        assert headers(validator, 1, height) == before
+        return height
+
+    return replay
+
+
+@pytest.fixture
+def measured(request: pytest.FixtureRequest) -> Callable[..., None]:
+    """Notes a figure for the report."""
+
+    def note(fault: str, **figures: Any) -> None:
+        line = {"fault": fault, "test": request.node.name, **figures}
+        print(json.dumps(line), file=sys.stderr)
+        if path := os.environ.get("PLANETSERVE_FAULT_REPORT"):
+            with Path(path).open("a") as report:
+                report.write(json.dumps(line) + "\n")
+
+    return note
+
+
+@pytest.fixture
+def kill_nine() -> Callable[[Any, str], int]:
+    """SIGKILL to one of a validator's processes; its pid."""
+
+    def kill(validator: Any, which: str) -> int:
+        pid: int = validator.children()[which]
+        os.kill(pid, signal.SIGKILL)
+        return pid
+
+    return kill
