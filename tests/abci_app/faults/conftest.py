@@ -8,6 +8,7 @@ import base64
 import contextlib
 import json
 import os
+import re
 import shutil
 import signal
 import sys
@@ -74,6 +75,40 @@ class Faults:
 def faults() -> type[Faults]:
     """Prepares a validator, before its start, to take orders."""
     return Faults
+
+
+class CrashPoints:
+    """Lets a validator's CometBFT end itself at the n-th pass of its own crash points, once per order."""
+
+    def __init__(self, validator: Any) -> None:
+        self.validator = validator
+        config: Path = validator.home / "config.toml"
+        (binary,) = re.findall(r'^binary = "(.*)"$', config.read_text(), re.MULTILINE)
+        self.order: Path = validator.home / "fail-index"
+        script: Path = validator.home / "cometbft"
+        script.write_text(
+            f'#!/bin/sh\nif [ "$1" = start ] && [ -s {self.order} ]; then\n'
+            f"  FAIL_TEST_INDEX=$(cat {self.order}) && export FAIL_TEST_INDEX && rm {self.order}\nfi\n"
+            f'exec {binary} "$@"\n'
+        )
+        script.chmod(0o755)
+        config.write_text(config.read_text().replace(f'"{binary}"', f'"{script}"'))
+
+    def arm(self, index: int) -> None:
+        """The next CometBFT to start ends itself at this pass."""
+        draft = self.order.with_suffix(".draft")
+        draft.write_text(str(index))
+        draft.rename(self.order)
+
+    def obeyed(self) -> int:
+        """How often CometBFT has ended itself so far."""
+        return int(self.validator.log().count("*** fail-test "))
+
+
+@pytest.fixture
+def crash_points() -> type[CrashPoints]:
+    """Prepares a validator, before its start, to crash inside CometBFT."""
+    return CrashPoints
 
 
 @pytest.fixture
