@@ -9,7 +9,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from abci_app.state.app_hash import EMPTY_LEAF, app_hash, leaf_hash
+from abci_app.query.answer import QueryAnswer
+from abci_app.query.store import answer
+from abci_app.state.app_hash import app_hash
 from abci_app.state.committee import members
 from abci_app.state.context import BlockContext
 from abci_app.state.envelope import OpenedTx, require_nonce
@@ -17,14 +19,11 @@ from abci_app.state.errors import CODESPACE, TxError
 from abci_app.state.genesis import Genesis, genesis_state
 from abci_app.state.state import MemoryReader, Reader, State
 from abci_app.state.transition import Block, BlockResult, TxResult, apply_block, open_tx
-from abci_app.tree import Nodes, Proof, Tree
-from network.chain_records import CURRENT_EPOCH_KEY, STORE_NAME, EpochRecord
+from abci_app.tree import Nodes, Tree
+from network.chain_records import CURRENT_EPOCH_KEY, EpochRecord
 from network.chain_tx import SignedTx
 from network.errors import ConfigError
 
-QUERY_PATH = f"/store/{STORE_NAME}/key"
-QUERY_CODESPACE = f"{CODESPACE}/query"
-KEY_NOT_FOUND, UNKNOWN_PATH, HEIGHT_UNAVAILABLE, BAD_KEY = 1, 2, 3, 4
 APP_VERSION = 1
 # Of opened transactions: as many of 300 bytes as CometBFT's mempool holds (20,000). What is remembered of each weighs
 # about as much again.
@@ -76,18 +75,6 @@ class Store(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class QueryAnswer:
-    """The answer to a query: a value with its proof, or a code that says why not."""
-
-    code: int = 0
-    log: str = ""
-    key: bytes = b""
-    value: bytes = b""
-    height: int = 0
-    proof: Proof | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class _MemoryVersion:
     """The genesis version before the first Commit: nothing of it is durable, because InitChain may come twice."""
 
@@ -135,27 +122,8 @@ class Application:
         return staged.app_hash
 
     def query(self, path: str, key: bytes, height: int, prove: bool) -> QueryAnswer:
-        """One row. Height 0 and every proof are answered one below the latest: its header exists already."""
-        if path.startswith("/p2p/filter/"):
-            return QueryAnswer()
-        if path != QUERY_PATH:
-            return QueryAnswer(UNKNOWN_PATH, f"unknown path {path[:100]!r}; rows are under {QUERY_PATH}")
-        newest = self._store.height if height and not prove else self._store.height - 1
-        at = height or newest
-        if not max(1, self._store.oldest) <= at <= newest:
-            readable = f"heights {max(1, self._store.oldest)} to {newest} can be read" if newest > 0 else "wait for block 2"
-            return QueryAnswer(HEIGHT_UNAVAILABLE, f"height {at} is not available: {readable}", key)
-        if not key or key.startswith(b"x:"):
-            return QueryAnswer(BAD_KEY, "a key is needed, and none begins with 'x:'", key)
-        version = self._store.version(at)
-        value = version.get(key)
-        proof = Tree(version.nodes).prove(key) if prove else None
-        if proof is not None:
-            expected = EMPTY_LEAF if value is None else leaf_hash(key, value)
-            assert proof.leaf == expected, "a row and its leaf differ: the store is corrupt"
-        if value is None:
-            return QueryAnswer(KEY_NOT_FOUND, "key not found", key, height=at, proof=proof)
-        return QueryAnswer(key=key, value=value, height=at, proof=proof)
+        """One row, or a friendly path's document, of a committed version."""
+        return answer(self._store, path, key, height, prove)
 
     def check_tx(self, raw: bytes) -> TxResult:
         """Whether the mempool should keep and spread a transaction: it could be valid, and its nonce is fresh.

@@ -11,7 +11,8 @@ from google.protobuf.message import DecodeError
 
 from abci_app.abci.pb import abci_pb2 as abci
 from abci_app.abci.pb import types_pb2 as types
-from abci_app.application import APP_VERSION, QUERY_CODESPACE, RELEASE, Application, QueryAnswer
+from abci_app.application import APP_VERSION, RELEASE, Application
+from abci_app.query.answer import QUERY_CODESPACE, QueryAnswer
 from abci_app.state.app_hash import DEPTH, EMPTY_LEAF, app_hash, inner_hash
 from abci_app.state.context import BlockContext, ConsensusChange, Event, Misbehavior
 from abci_app.state.genesis import Genesis

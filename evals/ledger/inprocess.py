@@ -17,7 +17,8 @@ from abci_app.abci.framing import Unframer, frame
 from abci_app.abci.pb import abci_pb2 as abci
 from abci_app.aio.server import AbciServer
 from abci_app.aio.storage import LevelStore
-from abci_app.application import QUERY_PATH, Application, Staged
+from abci_app.application import Application, Staged
+from abci_app.query.answer import QUERY_PATH
 from abci_app.state.app_hash import app_hash
 from abci_app.state.context import BlockContext
 from abci_app.state.genesis import Genesis

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from network import chain_views as views
 from network.aio.chain_client import QUERY_PATH, ChainClient, ProofRejected, Proven
 from network.chain_records import (
     CURRENT_EPOCH_KEY,
@@ -23,7 +24,7 @@ from network.chain_records import (
     transcript_key,
     validator_key,
 )
-from network.cli import home, views
+from network.cli import home
 from network.cli.output import CommandFailed, run, show_fields, show_json, show_table
 from network.codec import decode
 from network.light import GenesisTrust

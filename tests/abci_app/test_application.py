@@ -7,14 +7,8 @@ from pathlib import Path
 import pytest
 
 from abci_app.aio.storage import LevelStore
-from abci_app.application import (
-    BAD_KEY,
-    HEIGHT_UNAVAILABLE,
-    KEY_NOT_FOUND,
-    QUERY_PATH,
-    UNKNOWN_PATH,
-    Application,
-)
+from abci_app.application import Application
+from abci_app.query.answer import BAD_KEY, HEIGHT_UNAVAILABLE, KEY_NOT_FOUND, QUERY_PATH, UNKNOWN_PATH
 from abci_app.state import errors
 from abci_app.state.app_hash import EMPTY_LEAF, app_hash, inner_hash
 from abci_app.state.context import BlockContext

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from network.cli import chat, home, keys, output, query, tx, views
+from network.cli import chat, home, keys, output, query, tx
 from network.cli.main import HELP, MODULES, ROLES
 
 ROOT = Path(__file__).parent.parent.parent.parent
@@ -103,17 +103,6 @@ def test_the_home_names_the_network(tmp_path: Path) -> None:
     assert found.rpc == ("http://127.0.0.1:8002",) and found.gateway == "http://127.0.0.1:8001/v1"
     assert place("--rpc", "http://a", "--rpc", "http://b").rpc == ("http://a", "http://b")
     assert place("--genesis", "g.json").genesis == Path("g.json")
-
-
-@pytest.mark.parametrize(
-    ("amount", "text"), [(0, "0.000000000"), (1, "0.000000001"), (10**9, "1.000000000"), (512_345_678, "0.512345678")]
-)
-def test_amounts_are_decimal_strings(amount: int, text: str) -> None:
-    assert views.decimal(amount) == text
-
-
-def test_an_unreadable_transaction_is_still_told() -> None:
-    assert views.tx_view(b"\xff")["kind"] == "unreadable"
 
 
 def test_tables_align_and_say_when_they_are_empty(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,4 +1,4 @@
-"""Ledger records as the documents that commands print: names as in design section 10, hex for bytes, decimals for amounts."""
+"""Ledger records as documents for people and scripts: hexadecimal for bytes, decimals of nine places for amounts."""
 
 from dataclasses import fields
 from typing import Any
