@@ -1,0 +1,156 @@
+"""One node of a simulated chain: a real Application behind the real ABCI dispatch, and what its CometBFT would keep.
+
+CometBFT's durable parts are the height of its block store and of its state; they part from the application's height when
+the node crashes inside a block, and `start` brings them together again by the table of CometBFT's handshake.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any, Protocol
+
+from abci_app.abci import dispatch
+from abci_app.abci.pb import abci_pb2 as abci
+from abci_app.application import QUERY_PATH, Application, Store
+
+
+class CrashPoint(Enum):
+    """Where inside a block a node may lose everything that is not on disk."""
+
+    BLOCK_SAVED = "the block is stored, the application has not seen it"
+    FINALIZED = "FinalizeBlock was answered"
+    COMMITTED = "Commit was answered, CometBFT's own state was not saved"
+
+
+class ClosableStore(Store, Protocol):
+    """A store that can be let go of, as a dying process lets go of it."""
+
+    def close(self) -> None:
+        """Release it."""
+
+
+class Diverged(AssertionError):
+    """A replica said something else than the others: the one thing that must never happen."""
+
+
+@dataclass
+class Decided:
+    """One decided block: what FinalizeBlock is asked, and what the first replica answered."""
+
+    request: abci.RequestFinalizeBlock
+    response: bytes = b""
+
+    @property
+    def app_hash(self) -> bytes:
+        """The app hash after this block."""
+        return abci.ResponseFinalizeBlock.FromString(self.response).app_hash
+
+
+@dataclass
+class Replica:
+    """`open_store` and `make_app` stand for the process that a supervisor starts again. `observe` sees every call."""
+
+    name: str
+    open_store: Callable[[], ClosableStore]
+    make_app: Callable[[ClosableStore], Application]
+    init_chain: abci.RequestInitChain
+    wipe_store: Callable[[], None]
+    observe: Callable[[str, str, Any, Any], None] | None = None
+    stored: int = 0  # the block store's height
+    state: int = 0  # the height of CometBFT's state
+    pool: dict[bytes, None] = field(default_factory=dict)
+    up: bool = False
+    starts: int = 0
+
+    def start(self, chain: list[Decided]) -> None:
+        """Open the store and go through the handshake: InitChain where nothing is committed, then the missing blocks."""
+        assert not self.up
+        self.store = self.open_store()
+        self.app = self.make_app(self.store)
+        self.up = True
+        self.starts += 1
+        info = self.call("info", abci.RequestInfo())
+        height = info.last_block_height
+        if height == 0:
+            self._genesis_hash = self.call("init_chain", self.init_chain).app_hash
+        if height > self.stored:
+            raise Diverged(f"{self.name}: the application is at {height}, its node at {self.stored}")
+        if height and info.last_block_app_hash != chain[height - 1].app_hash:
+            raise Diverged(f"{self.name}: Info names another app hash of height {height} than the chain's")
+        for at in range(height, self.stored):
+            self.apply(chain[at])
+        self.state = self.stored
+
+    def stop(self) -> None:
+        """Lose everything that is not on disk."""
+        assert self.up
+        self.store.close()
+        self.pool.clear()
+        self.up = False
+
+    def wipe(self) -> None:
+        """A stopped replica loses its application's data, not its node's."""
+        assert not self.up
+        self.wipe_store()
+
+    def call(self, method: str, request: Any) -> Any:
+        """One ABCI call, encoded and decoded on both ways as over the socket."""
+        raw = abci.Request(**{method: request}).SerializeToString()
+        named, decoded = dispatch.decode_request(raw)
+        response = abci.Response.FromString(dispatch.answer(self.app, named, decoded))
+        if response.WhichOneof("value") != method:
+            raise Diverged(f"{self.name}: {method} was answered by {response.WhichOneof('value')}")
+        answer = getattr(response, method)
+        if self.observe is not None:
+            self.observe(self.name, method, request, answer)
+        return answer
+
+    def apply(self, block: Decided) -> None:
+        """FinalizeBlock and Commit of one decided block; the answer must be every other replica's."""
+        self.finalize(block)
+        self.call("commit", abci.RequestCommit())
+
+    def finalize(self, block: Decided) -> None:
+        """FinalizeBlock. The first replica's answer becomes the block's."""
+        answer = self.call("finalize_block", block.request).SerializeToString(deterministic=True)
+        if not block.response:
+            block.response = answer
+        if answer != block.response:
+            raise Diverged(f"{self.name}: another answer to FinalizeBlock of height {block.request.height} than the others")
+
+    def decide(self, block: Decided, crash: CrashPoint | None = None) -> None:
+        """The commit path of one height. A crash leaves what would be on disk at that point."""
+        height = block.request.height
+        assert height == self.stored + 1
+        self.stored = height
+        if crash is CrashPoint.BLOCK_SAVED:
+            return self.stop()
+        self.finalize(block)
+        if crash is CrashPoint.FINALIZED:
+            return self.stop()
+        self.call("commit", abci.RequestCommit())
+        if crash is CrashPoint.COMMITTED:
+            return self.stop()
+        self.state = height
+        self.recheck(block)
+
+    def recheck(self, block: Decided) -> None:
+        """What CometBFT's mempool does after a block: forget what is in it, and check the rest again."""
+        for raw in block.request.txs:
+            self.pool.pop(raw, None)
+        for raw in list(self.pool):
+            if self.call("check_tx", abci.RequestCheckTx(tx=raw, type=1)).code:
+                del self.pool[raw]
+
+    def submit(self, raw: bytes) -> int:
+        """CheckTx; what passes waits in the mempool. Answers the code."""
+        code: int = self.call("check_tx", abci.RequestCheckTx(tx=raw)).code
+        if code == 0:
+            self.pool[raw] = None
+        return code
+
+    def read(self, key: bytes) -> bytes | None:
+        """The value of one row at the latest height, by Query."""
+        height = self.app.height
+        answer = self.call("query", abci.RequestQuery(path=QUERY_PATH, data=key, height=height))
+        return bytes(answer.value) if answer.code == 0 else None

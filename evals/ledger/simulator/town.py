@@ -1,0 +1,110 @@
+"""A simulated chain with its people: what one height of ordinary life is, and what must hold after it."""
+
+import random
+from collections.abc import Sequence
+from pathlib import Path
+
+from abci_app.abci.pb import abci_pb2 as abci
+from abci_app.state.app_hash import app_hash, leaf_hash, leaf_index, root_hash
+from abci_app.tree import Tree
+from evals.ledger.simulator.build import build
+from evals.ledger.simulator.committee import Conduct, SimulatedVerifier, committee, view
+from evals.ledger.simulator.nodes import Public
+from evals.ledger.simulator.replica import Decided, Diverged, Replica
+from evals.ledger.simulator.simulation import Simulation, Trouble
+from evals.ledger.simulator.world import Genesis
+from network.ids import node_id
+
+
+class Town:
+    """Replicas, verifiers and the public, all drawn from one generator."""
+
+    def __init__(
+        self,
+        genesis: Genesis,
+        folders: Sequence[Path | None],
+        draw: random.Random,
+        *,
+        people: int = 15,
+        conducts: Sequence[Conduct] = (),
+        observe: object = None,
+    ) -> None:
+        self.genesis = genesis
+        self.draw = draw
+        self.sim: Simulation = build(genesis, folders, observe)  # type: ignore[arg-type]
+        self.public = Public(draw, people)
+        models = self.public.models()
+        self.cheats = frozenset(node_id(key.public) for key in models[::3])
+        given = [*conducts, *[Conduct.HONEST] * len(genesis.members)]
+        self.verifiers: list[SimulatedVerifier] = committee(zip(genesis.members, given, strict=False), models, self.cheats)
+        self.codes: dict[int, int] = {}
+
+    def any_up(self) -> int | None:
+        """A replica that the public can reach: one of the quorum's, else any that runs."""
+        sim = self.sim
+        reachable = sorted(sim.quorum() or [at for at, replica in enumerate(sim.replicas) if replica.up])
+        return self.draw.choice(reachable) if reachable else None
+
+    def live(self, txs: int = 3, trouble: Trouble | None = None) -> Decided | None:
+        """One height: verifiers and public send what they have to, then a block is tried."""
+        self.send(txs)
+        block = self.sim.step(trouble)
+        if block is not None and block.response:
+            for result in abci.ResponseFinalizeBlock.FromString(block.response).tx_results:
+                self.codes[result.code] = self.codes.get(result.code, 0) + 1
+        return block
+
+    def send(self, txs: int) -> None:
+        """What everybody has to say before the next height."""
+        at = self.any_up()
+        if at is None:
+            return
+        replica = self.sim.replicas[at]
+        if replica.app.height:
+            seen = view(replica.read, replica.app.height)
+            for verifier in self.verifiers:
+                for raw in verifier.act(seen):
+                    self.sim.submit(raw, at)
+        for raw in self.public.some(txs):
+            self.sim.submit(raw, at)
+
+    def everything_back(self) -> None:
+        """Heal, start what is down, and decide two heights, so that all replicas stand at one."""
+        self.sim.heal()
+        for at, replica in enumerate(self.sim.replicas):
+            if not replica.up:
+                self.sim.start(at)
+        for _ in range(2):
+            if self.live(0) is None:
+                raise Diverged("a healed chain decides nothing")
+
+    def check(self) -> None:
+        """Nothing that a replica committed is lost, and all that stand at one height say the same of it. The rows of one
+        replica, another at every height, are hashed anew by the definition."""
+        for at, replica in enumerate(self.sim.replicas):
+            if replica.up:
+                check_height(replica, self.sim.chain)
+                if at == self.sim.height % len(self.sim.replicas):
+                    check_rows(replica)
+
+
+def check_height(replica: Replica, chain: Sequence[Decided]) -> None:
+    """The application stands at its node's height, with the chain's app hash."""
+    info = replica.call("info", abci.RequestInfo())
+    height = info.last_block_height
+    if height != replica.stored:
+        raise Diverged(f"{replica.name} committed {height} of {replica.stored} decided heights")
+    if height and info.last_block_app_hash != chain[height - 1].app_hash:
+        raise Diverged(f"{replica.name} has another app hash of height {height} than the chain")
+
+
+def check_rows(replica: Replica) -> None:
+    """The latest app hash is the definition's over the rows, and so is the tree's root."""
+    height = replica.app.height
+    if height == 0:
+        return
+    version = replica.store.version(height)
+    leaves = sorted((leaf_index(key), leaf_hash(key, value)) for key, value in version.scan(b""))
+    root = root_hash(leaves)
+    if app_hash(root) != replica.store.app_hash or Tree(version.nodes).root() != root:
+        raise Diverged(f"{replica.name}: the app hash of height {height} is not that of its rows")
