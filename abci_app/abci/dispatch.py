@@ -61,9 +61,23 @@ def exception(message: str) -> bytes:
     return abci.Response(exception=abci.ResponseException(error=message)).SerializeToString()
 
 
+def is_consensus(raw: bytes) -> bool | None:
+    """Whether a message is a consensus call; None when it tells nothing, as Echo and Flush, or bytes that are not ABCI."""
+    try:
+        method, _ = decode_request(raw)
+    except RemoteProtocolError:
+        return None
+    return None if method in ("echo", "flush") else method in CONSENSUS_METHODS
+
+
+def respond(app: Application, method: str, request: Any) -> abci.Response:
+    """The response to one decoded request."""
+    return abci.Response(**{method: _METHODS[method](app, request)})
+
+
 def answer(app: Application, method: str, request: Any) -> bytes:
     """The encoded response to one decoded request."""
-    return abci.Response(**{method: _METHODS[method](app, request)}).SerializeToString()
+    return respond(app, method, request).SerializeToString()
 
 
 def query_failure(log: str) -> bytes:

@@ -7,6 +7,7 @@ import signal
 from hashlib import sha256
 from time import monotonic
 
+from abci_app.abci.order import CallOrder
 from abci_app.aio.metrics import Observed
 from abci_app.aio.server import AbciServer
 from abci_app.aio.settings import read_genesis
@@ -26,7 +27,8 @@ async def run(config: ValidatorConfig) -> None:
     app = Application(store, config.node.chain_id, app_state)
     observed = Observed(app, config.node.name, monotonic)
     ops = OpsServer(config.node.metrics, observed.status, observed.registry)
-    server = AbciServer(app, config.socket, observed.observe)
+    order = CallOrder(store.height) if config.check_order else None
+    server = AbciServer(app, config.socket, observed.observe, order)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     # Ctrl-C reaches the supervisor, which stops CometBFT first: it hangs when its application goes before it.

@@ -83,7 +83,7 @@ class Replica:
         """Answer a stream of framed requests as the socket server does; the number of bytes answered."""
         answers = bytearray()
         for raw in Unframer().feed(stream):
-            answers += self._server.handle(raw)
+            answers += self._server.handle(0, raw)
         return len(answers)
 
     def _time(self, step: str, run: Callable[[], Answer]) -> Answer:

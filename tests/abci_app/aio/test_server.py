@@ -11,8 +11,11 @@ import pytest
 
 from abci_app.abci import dispatch
 from abci_app.abci.framing import Unframer, frame
+from abci_app.abci.order import CallOrder
 from abci_app.abci.pb import abci_pb2 as abci
 from abci_app.abci.pb import types_pb2 as types
+from abci_app.aio import server as server_module
+from abci_app.aio import turns
 from abci_app.aio.server import CONFIG_EXIT, FAULT_EXIT, AbciServer
 from abci_app.aio.storage import LevelStore
 from abci_app.application import Application
@@ -63,7 +66,8 @@ class Peer:
 @pytest.fixture
 async def path(tmp_path: Path) -> AsyncIterator[Path]:
     store = LevelStore(tmp_path / "db", chain_id=CHAIN, genesis_hash=bytes(32))
-    server = AbciServer(Application(store, CHAIN, STATE), tmp_path / "s", lambda method, seconds, failed: None)
+    app = Application(store, CHAIN, STATE)
+    server = AbciServer(app, tmp_path / "s", lambda method, seconds, failed: None, CallOrder(0))
     await server.start()
     yield tmp_path / "s"
     await server.close()
@@ -104,8 +108,6 @@ async def test_all_sixteen_methods_on_four_connections(path: Path) -> None:
     assert (await snapshot.ask(abci.Request(offer_snapshot=offer))).offer_snapshot.result == 3
     chunk = await snapshot.ask(abci.Request(load_snapshot_chunk=abci.RequestLoadSnapshotChunk(height=5)))
     assert chunk.load_snapshot_chunk.chunk == b""
-    applied = await snapshot.ask(abci.Request(apply_snapshot_chunk=abci.RequestApplySnapshotChunk(chunk=b"x")))
-    assert applied.apply_snapshot_chunk.result == 2
     assert len((await consensus.ask(init_chain())).init_chain.app_hash) == 32
     bad = await mempool.ask(abci.Request(check_tx=abci.RequestCheckTx(tx=b"junk")))
     assert (bad.check_tx.code, bad.check_tx.codespace) == (2, "planetserve")
@@ -189,13 +191,55 @@ async def test_a_bug_in_a_query_or_check_is_a_code(path: Path, monkeypatch: pyte
 
     monkeypatch.setattr(Application, "query", broken)
     monkeypatch.setattr(Application, "check_tx", broken)
-    peer = await connect(path)
-    asked = await peer.ask(abci.Request(query=abci.RequestQuery(path="/store/main/key", data=b"k")))
+    query, mempool = await connect(path), await connect(path)
+    asked = await query.ask(abci.Request(query=abci.RequestQuery(path="/store/main/key", data=b"k")))
     assert asked.query.code == 255
-    checked = await peer.ask(abci.Request(check_tx=abci.RequestCheckTx(tx=b"k")))
+    checked = await mempool.ask(abci.Request(check_tx=abci.RequestCheckTx(tx=b"k")))
     assert checked.check_tx.code == 22
-    assert (await peer.ask(FLUSH)).WhichOneof("value") == "flush"
-    peer.close()
+    for peer in (query, mempool):
+        assert (await peer.ask(FLUSH)).WhichOneof("value") == "flush"
+        peer.close()
+
+
+@pytest.mark.parametrize("kind", ["query", "check_tx"])
+async def test_a_flood_does_not_delay_consensus(path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    """What is counted is how many of the flood's calls come between a consensus call's sending and its answer."""
+    spent = [0.0]
+    busy = turns.SLICE_SECONDS / 4
+    original = {"query": Application.query, "check_tx": Application.check_tx}[kind]
+
+    def slow(*arguments: object) -> object:
+        spent[0] += busy
+        return original(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Application, kind, slow)
+    monkeypatch.setattr(turns, "perf_counter", lambda: spent[0])
+    monkeypatch.setattr(server_module, "perf_counter", lambda: spent[0])
+    request = {"query": abci.Request(query=abci.RequestQuery(path="/store/main/key", data=b"k"))}
+    request["check_tx"] = abci.Request(check_tx=abci.RequestCheckTx(tx=b"k"))
+    flood, consensus = await connect(path), await connect(path)
+    assert (await consensus.ask(init_chain())).WhichOneof("value") == "init_chain"
+    await flood.send(*[request[kind]] * 2000)
+    waited: list[float] = []
+    for height in range(1, 11):
+        for call in (finalize(height), abci.Request(commit=abci.RequestCommit())):
+            before = spent[0]
+            await consensus.ask(call)
+            waited.append(spent[0] - before)
+    assert max(waited) <= 3 * (turns.SLICE_SECONDS + busy), "a slice or two and the message under way"
+    assert spent[0] < 2000 * busy, "the flood was still going on"
+    assert len(await flood.take(2000)) == 2000
+    flood.close()
+    consensus.close()
+
+
+async def test_a_second_node_is_refused_and_the_first_goes_on(path: Path) -> None:
+    first, second = await connect(path), await connect(path)
+    assert (await first.ask(init_chain())).WhichOneof("value") == "init_chain"
+    assert "second consensus connection" in (await second.ask(finalize(1))).exception.error
+    assert await second.ended()
+    assert (await first.ask(finalize(1))).WhichOneof("value") == "finalize_block"
+    first.close()
 
 
 SCRIPT = """
@@ -206,7 +250,8 @@ import test_server as t
 
 async def main():
     store = t.LevelStore(Path(sys.argv[3]) / "db", chain_id=t.CHAIN, genesis_hash=bytes(32))
-    server = t.AbciServer(t.Application(store, t.CHAIN, t.STATE), Path(sys.argv[3]) / "s", lambda method, seconds, failed: None)
+    app, path, order = t.Application(store, t.CHAIN, t.STATE), Path(sys.argv[3]) / "s", sys.argv[5] == "ordered"
+    server = t.AbciServer(app, path, lambda method, seconds, failed: None, t.CallOrder(0) if order else None)
     await server.start()
     peer = await t.connect(Path(sys.argv[3]) / "s")
     await getattr(t, sys.argv[4])(peer)
@@ -230,22 +275,28 @@ async def foreign_chain(peer: Peer) -> None:
     await peer.send(init)
 
 
+async def skipped_height(peer: Peer) -> None:
+    await peer.send(init_chain(), finalize(2))
+
+
 async def unknown_method(peer: Peer) -> None:
     await peer.raw(frame(b"\xaa\x01\x00"))  # tag 21, InsertTx of a later line
 
 
 @pytest.mark.parametrize(
-    ("act", "code"),
+    ("act", "code", "checked"),
     [
-        ("finalize_early", FAULT_EXIT),
-        ("commit_nothing", FAULT_EXIT),
-        ("foreign_chain", CONFIG_EXIT),
-        ("unknown_method", FAULT_EXIT),
+        ("finalize_early", FAULT_EXIT, ""),
+        ("commit_nothing", FAULT_EXIT, ""),
+        ("commit_nothing", FAULT_EXIT, "ordered"),
+        ("skipped_height", FAULT_EXIT, "ordered"),
+        ("foreign_chain", CONFIG_EXIT, ""),
+        ("unknown_method", FAULT_EXIT, ""),
     ],
 )
-def test_a_fault_in_consensus_ends_the_process_at_once(tmp_path: Path, act: str, code: int) -> None:
+def test_a_fault_in_consensus_ends_the_process_at_once(tmp_path: Path, act: str, code: int, checked: str) -> None:
     here = Path(__file__).resolve()
-    command = [sys.executable, "-c", SCRIPT, str(here.parents[3]), str(here.parent), str(tmp_path), act]
+    command = [sys.executable, "-c", SCRIPT, str(here.parents[3]), str(here.parent), str(tmp_path), act, checked]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == code, done.stderr
     assert "the process ends" in done.stderr
