@@ -16,6 +16,8 @@ from network.config import Address, NodeConfig, Table, known_tables, node_config
 from network.ids import node_id
 
 COMET_VERSION = "0.38.25"
+# What `cometbft version` may begin with: the pinned line, and v0.40 of the line after, which reports itself as 0.39.0.
+COMET_LINES = ("0.38.", "0.39.0", "0.40.")
 MAX_BLOCK_BYTES = 4 * 1024 * 1024
 # sun_path holds 108 bytes with its closing zero; CometBFT and we are given the same absolute path.
 MAX_SOCKET_PATH = 107

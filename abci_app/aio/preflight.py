@@ -7,11 +7,9 @@ import subprocess
 from pathlib import Path
 
 from abci_app.aio.settings import read_genesis
-from abci_app.config import COMET_VERSION, ValidatorConfig
+from abci_app.config import COMET_LINES, COMET_VERSION, ValidatorConfig
 from network.config import Address
 from network.errors import ConfigError
-
-_LINE = COMET_VERSION.rpartition(".")[0] + "."
 
 
 def preflight(config: ValidatorConfig) -> None:
@@ -34,9 +32,10 @@ def _check_binary(binary: Path) -> None:
             f"comet.binary: {binary} does not run ({error}); `make setup` installs CometBFT {COMET_VERSION}"
         ) from error
     version = done.stdout.strip()
-    if not version.startswith(_LINE):
+    if not version.startswith(COMET_LINES):
         raise ConfigError(
-            f"comet.binary: {binary} is CometBFT {version}; {_LINE}x is needed, `make setup` installs {COMET_VERSION}"
+            f"comet.binary: {binary} is CometBFT {version or 'of no version'}; v0.38 or v0.40 is needed, `make setup` "
+            f"installs {COMET_VERSION}"
         )
 
 

@@ -40,24 +40,31 @@ def main() -> int:
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job inherits it ignored
     signal.signal(signal.SIGTERM, _interrupt)
     signal.signal(signal.SIGHUP, _interrupt)
-    place = layout(Path(__file__).resolve().parent.parent.parent, os.environ)
     if sys.platform != "linux":
         print("planetserve's roles run on Linux only: they use /proc and process groups.", file=sys.stderr)
         return 3
     try:
-        place.cache.mkdir(parents=True, exist_ok=True)
-        with _alone(place):
-            _make(place, arguments.dev, arguments.only)
+        place = layout(Path(__file__).resolve().parent.parent.parent, os.environ)
+        _keep(place, arguments.dev, arguments.only)
     except SetupError as error:
         print(f"\nSet-up stopped: {error}", file=sys.stderr)
-        return 1
-    except OSError as error:
-        print(f"\nSet-up stopped: {error}\n  do:   check the disk and the owner of {place.cache}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("\nSet-up interrupted; run the same command again to go on from here.", file=sys.stderr)
         return 130
     return 0
+
+
+def _keep(place: Layout, dev: bool, only: str | None) -> None:
+    """Everything wanted is there afterwards. Raises SetupError."""
+    try:
+        place.cache.mkdir(parents=True, exist_ok=True)
+        with _alone(place):
+            _make(place, dev, only)
+    except OSError as error:
+        raise SetupError(
+            "a file or folder could not be used", str(error), f"check the disk and the owner of {place.cache}"
+        ) from error
 
 
 def _make(place: Layout, dev: bool, only: str | None) -> None:

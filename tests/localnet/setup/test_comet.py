@@ -36,6 +36,14 @@ def test_the_one_on_path_is_taken_if_it_fits(place: Layout, tmp_path: Path) -> N
     assert comet.find(place) == other
 
 
+def test_a_release_that_reports_another_is_taken_from_the_cache_alone(place: Layout, tmp_path: Path) -> None:
+    following = layout(tmp_path / "checkout", {"XDG_CACHE_HOME": str(tmp_path / "cache"), "COMETBFT_VERSION": "0.40.0"})
+    program(tmp_path / "path" / "cometbft", "0.39.0")
+    assert comet.find(following) is None
+    cached = program(following.cometbft, "0.39.0")
+    assert comet.find(following) == cached and comet.find(place) is None
+
+
 def test_a_broken_cache_entry_is_not_taken(place: Layout) -> None:
     program(place.cometbft, "0.38.25").write_text("half a file")
     assert comet.find(place) is None

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from localnet.setup.pins import COMETBFT_MODULE, COMETBFT_VERSION, cometbft_fits, go_fits, layout, version_of
+from localnet.setup.failures import SetupError
+from localnet.setup.pins import COMETBFT, NEXT_COMETBFT, RELEASES, layout, version_of
 
 
 @pytest.mark.parametrize(
@@ -33,22 +34,32 @@ def test_versions_are_read(words: str, version: tuple[int, ...]) -> None:
     ],
 )
 def test_an_old_go_does_not_fit(words: str, fits: bool) -> None:
-    assert go_fits(words) is fits
+    assert COMETBFT.go_fits(words) is fits
 
 
 @pytest.mark.parametrize(
     ("words", "fits"),
     [
-        (COMETBFT_VERSION, True),
-        (f"v{COMETBFT_VERSION}\n", True),
+        (COMETBFT.version, True),
+        (f"v{COMETBFT.version}\n", True),
         ("0.38.24", False),
         ("0.38.25+1a2b3c", False),
         ("1.0.1", False),
     ],
 )
 def test_only_the_pinned_cometbft_fits(words: str, fits: bool) -> None:
-    assert cometbft_fits(words) is fits
-    assert COMETBFT_MODULE.endswith(f"@v{COMETBFT_VERSION}")
+    assert COMETBFT.fits(words) is fits
+
+
+def test_the_next_line_is_known_by_what_it_reports() -> None:
+    assert NEXT_COMETBFT.fits("0.39.0\n") and not NEXT_COMETBFT.fits(COMETBFT.says)
+    assert not NEXT_COMETBFT.go_fits("go version go1.24.11 linux/amd64")
+    for release in RELEASES.values():
+        place = layout(Path("/src"), {"COMETBFT_VERSION": release.version})
+        assert place.release is release and place.cometbft.name == f"cometbft-v{release.version}"
+        assert release.module.endswith(f"@v{release.version}")
+    with pytest.raises(SetupError, match="does not build"):
+        layout(Path("/src"), {"COMETBFT_VERSION": "1.0.1"})
 
 
 @pytest.mark.parametrize(
