@@ -1,9 +1,11 @@
 """`python -m abci_app --config config.toml`: a validator — application, CometBFT and verifier under one supervisor.
 
-Exit codes: 0 stopped by SIGTERM or Ctrl-C, 3 cannot start (the message says why and what to do).
+Exit codes: 0 stopped by SIGTERM or Ctrl-C, 3 cannot start, 4 the chain has upgraded beyond this release; the message says
+why and what to do.
 """
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
@@ -21,10 +23,13 @@ def main() -> int:
     try:
         config = load_config(path)
         logs.configure(config.node.name, config.node.log_level)
-        return Supervisor(config, path.resolve()).run()
-    except (ConfigError, HopelessStart) as error:
+        return Supervisor(config, path.resolve(), os.environ.get("NOTIFY_SOCKET", "")).run()
+    except ConfigError as error:
         print(f"abci_app: {error}", file=sys.stderr)
         return 3
+    except HopelessStart as error:
+        print(f"abci_app: {error}", file=sys.stderr)
+        return error.exit_code
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ try:
     from localnet.aio import commands
     from localnet.aio.home import load
     from localnet.errors import INTERRUPTED, LocalnetError
+    from localnet.setup.failures import SetupError
     from localnet.setup.pins import Layout, layout
 except KeyboardInterrupt:  # the imports take half a second, long enough for a hasty Ctrl-C
     sys.exit(130)
@@ -26,13 +27,15 @@ CHECKOUT = Path(__file__).resolve().parent.parent
 def main(words: list[str] | None = None) -> int:
     """Parse the command line and run one command."""
     arguments = _parser().parse_args(words)
-    place = layout(CHECKOUT, os.environ)
     named = arguments.home or os.environ.get("PLANETSERVE_HOME")
     home = Path(named).resolve() if named else CHECKOUT / ".localnet"
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: signal.raise_signal(signal.SIGINT))
     try:
-        return _run(arguments, home, place)
+        return _run(arguments, home, layout(CHECKOUT, os.environ))
+    except SetupError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 3
     except LocalnetError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.code

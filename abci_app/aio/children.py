@@ -27,8 +27,16 @@ class Child:
     """One running child process. It shares our process group, so that a signal to the group reaches the whole validator."""
 
     def __init__(
-        self, name: str, command: Sequence[str], *, env: Mapping[str, str] | None = None, nice: int = 0, piped: bool = False
+        self,
+        name: str,
+        command: Sequence[str],
+        *,
+        env: Mapping[str, str] | None = None,
+        nice: int = 0,
+        piped: bool = False,
+        keep: Sequence[int] = (),
     ) -> None:
+        """Start it. `keep` are descriptors it inherits besides the standard ones."""
         self.name = name
         self.started = monotonic()
         self.process = subprocess.Popen(
@@ -37,6 +45,7 @@ class Child:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE if piped else sys.stderr,
             stderr=subprocess.STDOUT if piped else sys.stderr,
+            pass_fds=keep,
             preexec_fn=_before_exec(os.getpid(), nice),
         )
 

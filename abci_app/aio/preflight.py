@@ -4,10 +4,11 @@ import errno
 import os
 import socket
 import subprocess
+import tomllib
 from pathlib import Path
 
 from abci_app.aio.settings import read_genesis
-from abci_app.config import COMET_LINES, COMET_VERSION, ValidatorConfig
+from abci_app.config import COMET_LINES, COMET_VERSION, CometConfig, ValidatorConfig
 from network.config import Address
 from network.errors import ConfigError
 
@@ -16,9 +17,11 @@ def preflight(config: ValidatorConfig) -> None:
     """Raises ConfigError for the first thing that would keep the validator from running."""
     genesis = read_genesis(config)
     _check_binary(config.comet.binary)
-    _check_comet_home(config.comet.home, genesis)
-    ports = (("node.metrics", config.node.metrics), ("comet.rpc", config.comet.rpc), ("comet.p2p", config.comet.p2p))
-    for key, address in ports:
+    _check_comet_home(config.comet, genesis)
+    ports = {"node.metrics": config.node.metrics, "comet.rpc": config.comet.rpc, "comet.p2p": config.comet.p2p}
+    if config.comet.prometheus is not None:
+        ports["comet.prometheus"] = config.comet.prometheus
+    for key, address in ports.items():
         _check_port(key, address)
 
 
@@ -39,19 +42,36 @@ def _check_binary(binary: Path) -> None:
         )
 
 
-def _check_comet_home(home: Path, genesis: bytes) -> None:
-    for name in ("config/config.toml", "config/genesis.json", "config/node_key.json", "config/priv_validator_key.json"):
-        if not (home / name).is_file():
-            raise ConfigError(f"comet.home: {home / name} is missing; create the validator's folder again")
-    if not (home / "data" / "priv_validator_state.json").is_file():
-        raise ConfigError(
-            f"comet.home: {home / 'data' / 'priv_validator_state.json'} is missing; it guards against signing twice. Restore "
-            "it, or create the validator with a new consensus key"
-        )
+def _check_comet_home(comet: CometConfig, genesis: bytes) -> None:
+    home = comet.home
+    names = ["config.toml", "genesis.json", "node_key.json"]
+    if not comet.priv_validator_laddr:
+        names.append("priv_validator_key.json")
+    for path in (home / "config" / name for name in names):
+        if not path.is_file():
+            raise ConfigError(f"comet.home: {path} is missing; create the validator's folder again")
     if (home / "config" / "genesis.json").read_bytes() != genesis:
         raise ConfigError(
             f"comet.home: {home / 'config' / 'genesis.json'} is not the document of node.genesis: a foreign chain's home"
         )
+    _check_tables(comet)
+
+
+def _check_tables(comet: CometConfig) -> None:
+    """CometBFT takes a setting from its environment only where its config.toml has the key."""
+    path = comet.home / "config" / "config.toml"
+    try:
+        tables = tomllib.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"comet.home: {path} is not TOML that can be read ({error})") from error
+    wanted = {"statesync": comet.statesync, "instrumentation": comet.prometheus}
+    keys = {"statesync": "enable", "instrumentation": "prometheus"}
+    for table, value in wanted.items():
+        if value is not None and keys[table] not in tables.get(table, {}):
+            raise ConfigError(
+                f"comet.home: {path} has no [{table}] table to be set from ours; add the one that "
+                "`planetserve validator init` writes"
+            )
 
 
 def _check_port(key: str, address: Address) -> None:

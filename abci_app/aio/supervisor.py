@@ -12,14 +12,18 @@ import select
 import signal
 import socket
 import sys
-from collections import deque
 from contextlib import suppress
 from pathlib import Path
 from time import monotonic
 
+from abci_app.aio import upgrades
 from abci_app.aio.children import Child
+from abci_app.aio.comet import CometBFT
+from abci_app.aio.guard import TICK, SigningGuard
+from abci_app.aio.notify import Notifier
 from abci_app.aio.preflight import preflight
 from abci_app.config import ValidatorConfig
+from abci_app.upgrades import NEEDED_EXIT
 from network.config import Address
 from network.errors import ConfigError, PlanetServeError
 
@@ -32,35 +36,37 @@ VERIFIER_NICE = 5
 FIRST_VERIFIER_DELAY, LONGEST_VERIFIER_DELAY = 5.0, 60.0
 CANNOT_START = 3
 
-# What CometBFT says when starting it again cannot help, and what the operator can do.
-_HOPELESS = {
-    "is higher than core": "the application's data is ahead of CometBFT's, as after restoring an older CometBFT; "
-    "move the [app] data directory away, CometBFT replays its blocks into a new one",
-    "AppHash does not match": "the application's data and CometBFT's blocks disagree; move the [app] data directory away to "
-    "replay the chain",
-}
-
 logger = logging.getLogger(__name__)
 
 
 class HopelessStart(PlanetServeError):
     """The validator cannot run, however often it is started."""
 
+    exit_code = CANNOT_START
+
+
+class UpgradeMissing(HopelessStart):
+    """The chain has upgraded, and no release that can go on is registered."""
+
+    exit_code = NEEDED_EXIT
+
 
 class Supervisor:
     """One validator's processes. `run` returns when SIGTERM or SIGINT has stopped them all."""
 
-    def __init__(self, config: ValidatorConfig, path: Path) -> None:
+    def __init__(self, config: ValidatorConfig, path: Path, notify: str = "") -> None:
+        """`notify` is where systemd listens, empty without one."""
         self._config = config
         self._arguments = ("--config", str(path))
+        self._notifier = Notifier(notify)
+        self._guard: SigningGuard | None = None
+        self._python = sys.executable
         self._stopping = False
         self._app: Child | None = None
-        self._comet: Child | None = None
+        self._comet: CometBFT | None = None
         self._verifier: Child | None = None
         self._verifier_from = 0.0
         self._verifier_delay = FIRST_VERIFIER_DELAY
-        self._comet_tail: deque[str] = deque(maxlen=20)
-        self._comet_rest = b""
         self._wake_in, self._wake_out = os.pipe()
 
     def run(self) -> int:
@@ -68,15 +74,19 @@ class Supervisor:
         self._catch_signals()
         try:
             preflight(self._config)
-        except ConfigError:
-            if self._stopping:  # Ctrl-C reached what it had asked, too
-                return 0
-            raise
-        try:
+            self._python = upgrades.python(upgrades.load(self._config))
+            self._guard = SigningGuard(self._config)
+            self._guard.check()
             self._keep_alive()
+        except ConfigError:
+            if not self._stopping:  # Ctrl-C reached what preflight had asked, too
+                raise
         finally:
             self._end_verifier()
             self._end_pair()
+            if self._guard is not None:
+                self._guard.tick()
+                self._guard.close()
         return 0
 
     def _keep_alive(self) -> None:
@@ -87,6 +97,8 @@ class Supervisor:
             if self._stopping:
                 return
             self._end_pair()
+            if reason is None:
+                continue
             if monotonic() - began > HEALTHY_SECONDS:
                 delay = FIRST_DELAY
             logger.warning("%s; application and CometBFT start again in %.1f s", reason, delay)
@@ -95,32 +107,27 @@ class Supervisor:
                 self._wait(resume - monotonic())
             delay = min(LONGEST_DELAY, delay * 2)
 
-    def _live(self) -> str:
-        """Start the pair and stay until one of them ends; says what ended."""
-        app = self._app = Child("the application", [sys.executable, "-m", "abci_app.app", *self._arguments])
+    def _live(self) -> str | None:
+        """Start the pair and stay until one of them ends; says what ended, None to go on at once."""
+        assert self._guard is not None
+        app = self._app = Child("the application", [self._python, "-m", "abci_app.app", *self._arguments])
         if not self._await_socket(app):
             return "stopped" if self._stopping else self._application_end(app)
-        comet = self._comet = Child("CometBFT", self._comet_command(), env={"GOMAXPROCS": "1", "GOGC": "50"}, piped=True)
-        assert comet.process.stdout is not None
-        os.set_blocking(comet.process.stdout.fileno(), False)
+        comet = self._comet = CometBFT(self._config, self._guard.descriptors)
         while not self._stopping:
             if app.exit_code is not None:
                 return self._application_end(app)
             if comet.exit_code is not None:
                 return self._comet_end(comet)
-            self._wait(self._mind_verifier())
+            self._guard.tick()
+            self._report()
+            self._wait(min(TICK, self._mind_verifier()))
         return "stopped"
 
-    def _comet_command(self) -> list[str]:
-        comet = self._config.comet
-        return [
-            str(comet.binary),
-            "start",
-            f"--home={comet.home}",
-            f"--proxy_app=unix://{self._config.socket}",
-            f"--rpc.laddr=tcp://{comet.rpc}",
-            f"--p2p.laddr=tcp://{comet.p2p}",
-        ]
+    def _report(self) -> None:
+        self._notifier.alive()
+        if self._notifier.waits and is_ready(self._config.node.metrics):
+            self._notifier.ready()
 
     def _await_socket(self, app: Child) -> bool:
         """Whether the application listens; CometBFT would sleep 3 s after a first dial that fails."""
@@ -132,18 +139,31 @@ class Supervisor:
             self._wait(0.05)
         return False
 
-    def _application_end(self, app: Child) -> str:
+    def _application_end(self, app: Child) -> str | None:
         code = app.exit_code
         if code == CANNOT_START:
             raise HopelessStart("the application cannot start; its message stands above")
+        if code == NEEDED_EXIT:
+            self._upgrade()
+            return None
         return app.describe_end() if code is not None else f"the application did not listen within {SOCKET_PATIENCE:.0f} s"
 
-    def _comet_end(self, comet: Child) -> str:
-        self._read_comet()
-        said = "\n".join(self._comet_tail)
-        for words, advice in _HOPELESS.items():
-            if words in said:
-                raise HopelessStart(f"{comet.describe_end()}: {advice}")
+    def _upgrade(self) -> None:
+        """Go on with the release of the upgrade that the chain has reached."""
+        plan = upgrades.announced(self._config)
+        try:
+            registry = upgrades.load(self._config).switch(plan)
+        except ConfigError as error:
+            raise UpgradeMissing(str(error)) from error
+        upgrades.save(self._config, registry)
+        self._python = upgrades.python(registry)
+        self._end_verifier()
+        logger.info("upgrade %s at height %d: the application goes on with %s", plan.name, plan.height, self._python)
+
+    def _comet_end(self, comet: CometBFT) -> str:
+        advice = comet.hopeless()
+        if advice is not None:
+            raise HopelessStart(f"{comet.describe_end()}: {advice}")
         return comet.describe_end()
 
     def _mind_verifier(self) -> float:
@@ -164,38 +184,21 @@ class Supervisor:
             return self._verifier_from - now
         if not is_ready(self._config.node.metrics):
             return 0.5
-        command = [sys.executable, "-m", "abci_app.verifier", *self._arguments]
+        command = [self._python, "-m", "abci_app.verifier", *self._arguments]
         self._verifier = Child("the verifier", command, nice=VERIFIER_NICE)
         return 60.0
 
     def _wait(self, seconds: float) -> None:
         """Until a signal, a child's end, or `seconds`; passes CometBFT's lines on meanwhile."""
         watched: list[int] = [self._wake_in]
-        pipe = self._comet.process.stdout if self._comet is not None else None
-        if pipe is not None and not pipe.closed:
-            watched.append(pipe.fileno())
+        comet = self._comet
+        if comet is not None and comet.descriptor is not None:
+            watched.append(comet.descriptor)
         readable, _, _ = select.select(watched, [], [], max(0.0, seconds))
         if self._wake_in in readable:
             os.read(self._wake_in, 4096)
-        if len(readable) > (self._wake_in in readable):
-            self._read_comet()
-
-    def _read_comet(self) -> None:
-        pipe = self._comet.process.stdout if self._comet is not None else None
-        if pipe is None or pipe.closed:
-            return
-        while True:
-            data = pipe.read(65536)
-            if data is None:
-                return
-            if not data:
-                pipe.close()
-                return
-            *lines, self._comet_rest = (self._comet_rest + data).split(b"\n")
-            for line in lines:
-                text = line.decode(errors="replace")
-                self._comet_tail.append(text)
-                print(text, file=sys.stderr, flush=True)
+        if comet is not None and len(readable) > (self._wake_in in readable):
+            comet.read()
 
     def _end_pair(self) -> None:
         """Both ended, CometBFT first. Gently only when we were told to stop: otherwise one of them may never answer."""
@@ -203,10 +206,9 @@ class Supervisor:
         for child in (self._comet, self._app):
             if child is not None:
                 child.end(patience)
-        self._read_comet()
+        if self._comet is not None:
+            self._comet.read()
         self._app = self._comet = None
-        self._comet_tail.clear()
-        self._comet_rest = b""
 
     def _end_verifier(self) -> None:
         if self._verifier is not None:
@@ -222,6 +224,7 @@ class Supervisor:
 
     def _stop(self, _number: int, _frame: object) -> None:
         self._stopping = True
+        self._notifier.stopping()
 
 
 def is_ready(metrics: Address) -> bool:

@@ -242,8 +242,15 @@ def test_an_application_ahead_of_cometbft_is_refused_with_advice(make_chain: Cal
     validator.start()
     validator.wait_height(10)
     validator.stop()
+    state = (validator.home / "comet" / "data" / "priv_validator_state.json").read_bytes()
     shutil.rmtree(validator.home / "comet" / "data")
     (validator.home / "older").rename(validator.home / "comet" / "data")
+    validator.start()
+    assert validator.process is not None
+    assert validator.process.wait() == 3
+    validator.process = None
+    assert "an older copy was put in its place" in validator.log(), "signing state is never restored from a backup"
+    (validator.home / "comet" / "data" / "priv_validator_state.json").write_bytes(state)
     validator.start()
     assert validator.process is not None
     assert validator.process.wait() == 3

@@ -90,7 +90,6 @@ def test_preflight_names_what_is_missing(make_chain: Callable[..., Any]) -> None
     preflight(config)
     comet = validator.home / "comet"
     for path, words in (
-        (comet / "data" / "priv_validator_state.json", "guards against signing twice"),
         (comet / "config" / "node_key.json", "node_key.json is missing"),
         (validator.home.parent / "genesis.json", "cannot be read"),
     ):

@@ -1,0 +1,77 @@
+"""The registry of upgrade environments and the application's note, on disk beside the validator's data."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from abci_app.config import ValidatorConfig
+from abci_app.upgrades import Plan, Upgrades, parse_plan, parse_upgrades, render_plan, render_upgrades
+from network.errors import ConfigError
+
+REGISTRY = "upgrades.json"
+NOTE = "upgrade-info.json"
+
+
+def load(config: ValidatorConfig) -> Upgrades:
+    """The registered environments; none when there is no file. Raises ConfigError."""
+    path = _beside(config, REGISTRY)
+    try:
+        return parse_upgrades(path.read_bytes(), str(path))
+    except FileNotFoundError:
+        return Upgrades()
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read ({error.strerror})") from error
+
+
+def save(config: ValidatorConfig, upgrades: Upgrades) -> None:
+    """Write the registry, whole or not at all."""
+    _write(_beside(config, REGISTRY), render_upgrades(upgrades))
+
+
+def python(upgrades: Upgrades) -> str:
+    """The interpreter that runs the application now."""
+    entry = upgrades.find(upgrades.current)
+    return sys.executable if entry is None else entry.python
+
+
+def announce(config: ValidatorConfig, plan: Plan) -> None:
+    """Leave the note by which the supervisor finds the plan's environment."""
+    _write(_beside(config, NOTE), render_plan(plan))
+
+
+def announced(config: ValidatorConfig) -> Plan:
+    """The plan that the application ended for. Raises ConfigError when it left none."""
+    path = _beside(config, NOTE)
+    try:
+        return parse_plan(path.read_bytes(), str(path))
+    except OSError as error:
+        raise ConfigError(f"the application ended for an upgrade, but {path} cannot be read ({error.strerror})") from error
+
+
+def probe(interpreter: Path) -> int:
+    """The application version that an environment's release runs up to. Raises ConfigError when it holds none."""
+    program = "from abci_app.state.upgrade import SUPPORTED_APP_VERSION as version; print(version)"
+    try:
+        done = subprocess.run(
+            [str(interpreter), "-c", program], cwd="/", capture_output=True, text=True, timeout=60, check=False
+        )
+    except (OSError, subprocess.SubprocessError) as error:
+        raise ConfigError(f"{interpreter} does not run ({error}); give the python of the release's environment") from error
+    if done.returncode or not done.stdout.strip().isdecimal():
+        said = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
+        raise ConfigError(f"{interpreter} does not hold a PlanetServe that can upgrade ({said}); install the release there")
+    return int(done.stdout)
+
+
+def _beside(config: ValidatorConfig, name: str) -> Path:
+    return config.data.parent / name
+
+
+def _write(path: Path, text: str) -> None:
+    partial = path.with_name(f".{path.name}.partial")
+    with partial.open("w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)
