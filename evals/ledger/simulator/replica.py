@@ -11,7 +11,8 @@ from typing import Any, Protocol
 
 from abci_app.abci import dispatch
 from abci_app.abci.pb import abci_pb2 as abci
-from abci_app.application import QUERY_PATH, Application, Store
+from abci_app.application import Application, Store
+from network.chain_records import STORE_NAME
 
 
 class CrashPoint(Enum):
@@ -152,5 +153,5 @@ class Replica:
     def read(self, key: bytes) -> bytes | None:
         """The value of one row at the latest height, by Query."""
         height = self.app.height
-        answer = self.call("query", abci.RequestQuery(path=QUERY_PATH, data=key, height=height))
+        answer = self.call("query", abci.RequestQuery(path=f"/store/{STORE_NAME}/key", data=key, height=height))
         return bytes(answer.value) if answer.code == 0 else None
