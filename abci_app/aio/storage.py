@@ -5,78 +5,36 @@ So a crash leaves one height or the one before, never something between. Key map
 and `docs/adr/0010-undo-log.md`.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from heapq import merge
-from itertools import chain, islice
-from operator import itemgetter
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import plyvel
 
+from abci_app.aio.checks import Checked, check_all, check_start
+from abci_app.aio.database import (
+    FORMAT,
+    Meta,
+    StoreError,
+    clear_leftovers,
+    open_database,
+    put_in_place,
+    settle,
+    side_path,
+)
+from abci_app.aio.versions import META_KEY, NODE, ROW, Rows, Version, before, undo_key, undone_key
 from abci_app.application import Staged
-from abci_app.state.app_hash import app_hash, leaf_hash
+from abci_app.state.app_hash import app_hash
 from abci_app.tree import Nodes, Tree
-from network.codec import Message, blob, decode, encode, text, uint
-from network.errors import DecodeError, PlanetServeError
+from network.codec import decode, encode
+from network.errors import DecodeError
 
-FORMAT = 1
+__all__ = ["KEPT_VERSIONS", "LevelStore", "Restoring", "StoreError"]
+
 KEPT_VERSIONS = 100
-CHECKED_ROWS = 2_000
 
-_META_KEY = b"m"  # -> Meta
-_ROW = b"s"  # s | state key -> value
-_NODE = b"t"  # t | tree node key -> node
-_UNDO = b"u"  # u | height u64-be | row or node key -> 00, or 01 | the value before that height
-_UNDO_HEAD = 9  # the bytes before the row or node key
-
-
-class StoreError(PlanetServeError):
-    """The data directory cannot be used: foreign, stale, corrupt, or held by another process."""
-
-
-@dataclass(frozen=True, slots=True)
-class Meta(Message):
-    """What the directory holds, and for which chain."""
-
-    format: int = uint(1)
-    chain_id: str = text(2, limit=64)
-    genesis_hash: bytes = blob(3, size=32)
-    height: int = uint(4)
-    app_hash: bytes = blob(5, size=32)
-    oldest: int = uint(6)
-
-
-class Version:
-    """The rows of one committed height. It stays right while later heights are committed, as long as it is kept."""
-
-    def __init__(self, store: "LevelStore", height: int) -> None:
-        self._store = store
-        self._height = height
-        self.nodes: Nodes = _Nodes(store, height)
-
-    def get(self, key: bytes) -> bytes | None:
-        """The value under `key` at this height, or None."""
-        return self._store.read(_ROW + key, self._height)
-
-    def scan(self, prefix: bytes, start: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
-        """Rows whose key begins with `prefix`, from the key `start` on, in ascending key order."""
-        return self._store.scan_rows(prefix, start, self._height)
-
-    def occupant(self, index: int) -> bytes | None:
-        """The key of the row at this leaf, or None."""
-        return Tree(self.nodes).occupant(index)
-
-
-class _Nodes:
-    __slots__ = ("_height", "_store")
-
-    def __init__(self, store: "LevelStore", height: int) -> None:
-        self._store = store
-        self._height = height
-
-    def get(self, key: bytes) -> bytes | None:
-        return self._store.read(_NODE + key, self._height)
+Changes = Iterable[tuple[bytes, bytes | None]]
 
 
 class LevelStore:
@@ -85,12 +43,20 @@ class LevelStore:
     def __init__(self, path: Path, *, chain_id: str, genesis_hash: bytes) -> None:
         """Open or create it. Raises StoreError, in words for the operator."""
         self._path = path
-        self._db = _open(path)
+        settle(path)
+        self._db = open_database(path)
         try:
+            clear_leftovers(path)
             self._meta = self._checked_meta(chain_id, genesis_hash)
         except StoreError:
             self._db.close()
             raise
+        self._rows = Rows(self._db, self._meta.height)
+
+    @property
+    def chain_id(self) -> str:
+        """The chain whose ledger it holds."""
+        return self._meta.chain_id
 
     @property
     def height(self) -> int:
@@ -110,76 +76,93 @@ class LevelStore:
     def version(self, height: int) -> Version:
         """The committed version at `height`, within `oldest`..`height`."""
         assert self.oldest <= height <= self.height, f"no version {height}"
-        return Version(self, height)
+        return Version(self._rows, height)
 
-    def read(self, key: bytes, height: int) -> bytes | None:
-        """What stood under a row's or node's key at `height`: the oldest undo entry above it, else the present value."""
-        for later in range(height + 1, self._meta.height + 1):
-            undo = self._db.get(_undo_key(later, key))
-            if undo is not None:
-                return _before(undo)
-        value = self._db.get(key)
-        return None if value is None else bytes(value)
-
-    def scan_rows(self, prefix: bytes, start: bytes, height: int) -> Iterator[tuple[bytes, bytes]]:
-        """Rows of `height` under a prefix, from a key on: the present ones, and over them what later blocks replaced. Both
-        are read before the first row is handed out, so a Commit between two rows changes nothing."""
-        begin, end = _ROW + max(prefix, start), _after(_ROW + prefix)
-        replaced: dict[bytes, bytes | None] = {}
-        for later in range(self._meta.height, height, -1):
-            for key, entry in self._db.iterator(start=_undo_key(later, begin), stop=_undo_key(later, end)):
-                replaced[bytes(key[_UNDO_HEAD:])] = _before(entry)
-        with self._db.iterator(start=begin, stop=end) as rows:
-            present = ((bytes(key), bytes(value)) for key, value in rows if key not in replaced)
-            for key, value in merge(sorted(replaced.items()), present, key=itemgetter(0)):
-                if value is not None:
-                    yield key[len(_ROW) :], value
-
-    def scan(self, prefix: bytes, *, skip: int) -> Iterator[tuple[bytes, bytes]]:
-        """Present rows under a prefix, their keys without the first `skip` bytes."""
-        with self._db.iterator(prefix=prefix) as rows:
-            for key, value in rows:
-                yield bytes(key[skip:]), bytes(value)
+    @contextmanager
+    def frozen(self, height: int) -> Iterator[Version]:
+        """The version at `height`, readable until the end of the block however many heights are committed meanwhile."""
+        assert self.oldest <= height <= self.height, f"no version {height}"
+        with self._db.snapshot() as held:
+            yield Version(Rows(held, self.height), height)
 
     def save(self, staged: Staged, genesis: Staged | None) -> None:
-        """Make a version durable in one synced batch, and forget versions beyond KEPT_VERSIONS."""
-        base = _flat(genesis) if genesis is not None else {}
+        """Make a version durable in one synced batch, and forget versions beyond KEPT_VERSIONS. Raises StoreError when the
+        disk refuses; then the height before is what the directory holds."""
+        base = _flat(genesis.rows, genesis.nodes) if genesis is not None else {}
         oldest = staged.height - 1 if genesis is not None else self._meta.oldest
         batch = self._db.write_batch(sync=True)
         for key, value in base.items():
             if value is not None:
                 batch.put(key, value)
-        for key, value in _flat(staged).items():
-            before = base.get(key) if genesis is not None else self._db.get(key)
-            batch.put(_undo_key(staged.height, key), b"\x00" if before is None else b"\x01" + before)
-            if value is None:
-                batch.delete(key)
-            else:
-                batch.put(key, value)
+        for key, value in _flat(staged.rows, staged.nodes).items():
+            stood = base.get(key) if genesis is not None else self._db.get(key)
+            batch.put(undo_key(staged.height, key), b"\x00" if stood is None else b"\x01" + stood)
+            _put(batch, key, value)
         while staged.height - oldest > KEPT_VERSIONS:
             oldest += 1
-            for key, _ in self.scan(_undo_key(oldest, b""), skip=0):
+            for key in self._db.iterator(prefix=undo_key(oldest, b""), include_value=False):
                 batch.delete(key)
-        meta = Meta(FORMAT, self._meta.chain_id, self._meta.genesis_hash, staged.height, staged.app_hash, oldest)
-        batch.put(_META_KEY, encode(meta))
-        batch.write()
-        self._meta = meta
+        meta = replace(self._meta, height=staged.height, app_hash=staged.app_hash, oldest=oldest)
+        self._write(batch, meta)
+
+    def rollback(self) -> int:
+        """Go back to the height before, as `cometbft rollback` does, and answer it. Raises StoreError when that version is
+        not kept."""
+        height = self.height - 1
+        if height < max(1, self.oldest):
+            raise StoreError(f"{self._path} is at height {self.height} and keeps nothing before it; restore a snapshot instead")
+        batch = self._db.write_batch(sync=True)
+        for key, entry in self._db.iterator(prefix=undo_key(self.height, b"")):
+            _put(batch, undone_key(key), before(entry))
+            batch.delete(key)
+        root = Tree(self.version(height).nodes).root()
+        self._write(batch, replace(self._meta, height=height, app_hash=app_hash(root)))
+        return height
+
+    def restoring(self, height: int, trusted: bytes) -> "Restoring":
+        """A directory beside this one that becomes it once it leads to the trusted app hash."""
+        meta = replace(self._meta, height=height, app_hash=trusted, oldest=height)
+        return Restoring(self._path, meta, self._adopt)
+
+    def verify_all(self) -> Checked:
+        """Read everything and compare. Raises StoreError for the first thing that does not agree."""
+        if not self.height:
+            raise StoreError(f"{self._path} holds no height yet")
+        return check_all(self._path, self._db, self._meta)
 
     def close(self) -> None:
         """Release the directory."""
         self._db.close()
 
+    def _adopt(self, meta: Meta) -> None:
+        self._db.close()
+        put_in_place(self._path)
+        self._db = open_database(self._path)
+        self._meta = meta
+        self._rows = Rows(self._db, meta.height)
+
+    def _write(self, batch: "plyvel.WriteBatch", meta: Meta) -> None:
+        batch.put(META_KEY, encode(meta))
+        try:
+            batch.write()
+        except plyvel.IOError as error:
+            raise StoreError(
+                f"{self._path}: height {meta.height} cannot be written ({error}); height {self.height} is safe. Free space and "
+                "start again: CometBFT hands the block over once more"
+            ) from error
+        self._meta = meta
+        self._rows.latest = meta.height
+
     def _checked_meta(self, chain_id: str, genesis_hash: bytes) -> Meta:
         try:
-            raw = self._db.get(_META_KEY)
+            raw = self._db.get(META_KEY)
             if raw is None:
-                if next(self.scan(b"", skip=0), None) is not None:
+                if next(iter(self._db.iterator(include_value=False)), None) is not None:
                     raise StoreError(
                         f"{self._path} holds a database that is not PlanetServe's; name another [app] data directory"
                     )
                 return Meta(FORMAT, chain_id, genesis_hash)
             meta = decode(Meta, raw)
-            self._meta = meta
             if meta.format != FORMAT:
                 raise StoreError(
                     f"{self._path} has format {meta.format}, this release reads {FORMAT}; remove it to replay the chain"
@@ -190,71 +173,61 @@ class LevelStore:
                 raise StoreError(
                     f"{self._path} was begun from another genesis of {chain_id!r}; move it and CometBFT's data away"
                 )
-            self._check_integrity()
+            check_start(self._path, self._db, meta)
         except (plyvel.Error, DecodeError, AssertionError) as error:
             raise StoreError(
-                f"{self._path} is corrupt ({error}); remove it: CometBFT replays its blocks into a new one"
+                f"{self._path} is corrupt ({error}); restore a snapshot, or remove it: CometBFT replays its blocks"
             ) from error
         return meta
 
-    def _check_integrity(self) -> None:
-        """The stored root is the app hash, and a run of rows, another at every height, are the leaves they should be."""
-        version = self.version(self.height)
-        tree = Tree(version.nodes)
-        if app_hash(tree.root()) != self.app_hash:
+
+class Restoring:
+    """A data directory while it is restored. Every part is durable when `add` returns; nothing counts before `finish`."""
+
+    def __init__(self, path: Path, meta: Meta, adopt: Callable[[Meta], None]) -> None:
+        clear_leftovers(path)
+        self._path = path
+        self._meta = meta
+        self._adopt = adopt
+        self._db = open_database(side_path(path))
+        self.nodes: Nodes = Version(Rows(self._db, 0), 0).nodes
+
+    def add(self, rows: Changes, nodes: Changes) -> None:
+        """Write rows, and the tree nodes that they change."""
+        batch = self._db.write_batch(sync=True)
+        for key, value in _flat(rows, nodes).items():
+            _put(batch, key, value)
+        self._write(batch)
+
+    def finish(self) -> None:
+        """Take the place of the directory. The tree must lead to the app hash."""
+        assert app_hash(Tree(self.nodes).root()) == self._meta.app_hash, "a restored tree that does not lead to its app hash"
+        batch = self._db.write_batch(sync=True)
+        batch.put(META_KEY, encode(self._meta))
+        self._write(batch)
+        self._db.close()
+        self._adopt(self._meta)
+
+    def drop(self) -> None:
+        """Give up and remove what was written."""
+        self._db.close()
+        clear_leftovers(self._path)
+
+    def _write(self, batch: "plyvel.WriteBatch") -> None:
+        try:
+            batch.write()
+        except plyvel.IOError as error:
             raise StoreError(
-                f"{self._path} is corrupt: its tree does not lead to the app hash of height {self.height}; remove it to replay"
-            )
-        turn = _ROW + bytes([self.app_hash[0] & 0x0F]) + self.app_hash[1:2]
-        with (
-            self._db.iterator(start=turn, stop=_NODE, verify_checksums=True) as later,
-            self._db.iterator(start=_ROW, stop=turn, verify_checksums=True) as earlier,
-        ):
-            for key, value in islice(chain(later, earlier), CHECKED_ROWS):
-                if tree.prove(key[1:]).leaf != leaf_hash(key[1:], value):
-                    raise StoreError(
-                        f"{self._path} is corrupt: row {key[1:].hex()} is not what its tree says; remove it to replay"
-                    )
+                f"{side_path(self._path)}: a restored part cannot be written ({error}); free space and start again"
+            ) from error
 
 
-def _open(path: Path) -> "plyvel.DB":
-    if path.exists() and not path.is_dir():
-        raise StoreError(f"{path} is not a directory; name another [app] data directory")
-    if path.exists() and any(path.iterdir()) and not (path / "CURRENT").exists():
-        raise StoreError(f"{path} holds files that are not a LevelDB database; name another [app] data directory")
-    try:
-        path.mkdir(parents=True, exist_ok=True, mode=0o700)
-        return plyvel.DB(
-            str(path),
-            create_if_missing=True,
-            paranoid_checks=True,
-            write_buffer_size=1 << 20,
-            lru_cache_size=4 << 20,
-            max_open_files=64,
-        )
-    except (plyvel.CorruptionError, plyvel.IOError, OSError) as error:
-        reason = str(error)
-        if "lock" in reason.lower():
-            raise StoreError(f"{path} is in use by another process; stop it, or name another [app] data directory") from error
-        raise StoreError(
-            f"{path} cannot be opened ({reason}); free space or restore it, or remove it to replay the chain"
-        ) from error
+def _flat(rows: Changes, nodes: Changes) -> dict[bytes, bytes | None]:
+    return {ROW + key: value for key, value in rows} | {NODE + key: value for key, value in nodes}
 
 
-def _flat(staged: Staged) -> dict[bytes, bytes | None]:
-    return {_ROW + key: value for key, value in staged.rows} | {_NODE + key: value for key, value in staged.nodes}
-
-
-def _undo_key(height: int, key: bytes) -> bytes:
-    return _UNDO + height.to_bytes(8, "big") + key
-
-
-def _before(entry: bytes) -> bytes | None:
-    """What an undo entry says stood there."""
-    return bytes(entry[1:]) if entry[:1] == b"\x01" else None
-
-
-def _after(prefix: bytes) -> bytes:
-    """The first key beyond those that begin with `prefix`, whose first byte is below 255."""
-    kept = prefix.rstrip(b"\xff")
-    return kept[:-1] + bytes([kept[-1] + 1])
+def _put(batch: "plyvel.WriteBatch", key: bytes, value: bytes | None) -> None:
+    if value is None:
+        batch.delete(key)
+    else:
+        batch.put(key, value)

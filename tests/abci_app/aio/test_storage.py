@@ -91,7 +91,9 @@ def test_old_versions_are_forgotten(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert store.version(5).get(b"k") == b"\x05"
     with pytest.raises(AssertionError):
         store.version(4)
-    assert {key[1:9] for key, _ in store.scan(b"u", skip=0)} == {height.to_bytes(8, "big") for height in (6, 7, 8)}
+    store.close()
+    undo = plyvel.DB(str(tmp_path / "db")).iterator(prefix=b"u", include_value=False)
+    assert {key[1:9] for key in undo} == {height.to_bytes(8, "big") for height in (6, 7, 8)}
 
 
 def test_a_fresh_directory_has_no_height(tmp_path: Path) -> None:
@@ -162,6 +164,117 @@ def test_damaged_files_are_refused(tmp_path: Path) -> None:
         open_store(path)
 
 
+@settings(max_examples=12, deadline=None)
+@given(history=blocks, back=st.integers(1, 3))
+def test_rolling_back_and_doing_it_again_leads_to_the_same(
+    history: list[dict[bytes, bytes | None]], back: int, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    path = tmp_path_factory.mktemp("rollback")
+    store = open_store(path)
+    begin(store)
+    made: list[Staged] = []
+    hashes = [b"", store.app_hash]
+    for height, rows in enumerate(history, start=2):
+        made.append(stage(Tree(store.version(store.height).nodes), height, rows))
+        store.save(made[-1], None)
+        hashes.append(store.app_hash)
+    whole = contents(store, path)
+    store = open_store(path)
+    steps = min(back, store.height - 1)
+    for _ in range(steps):
+        height = store.height
+        assert store.rollback() == store.height == height - 1
+        assert store.app_hash == hashes[store.height]
+        store.verify_all()
+    store.close()
+    store = open_store(path)
+    for staged in made[len(made) - steps :]:
+        store.save(staged, None)
+    assert contents(store, path) == whole
+
+
+def contents(store: LevelStore, path: Path) -> dict[bytes, bytes]:
+    """Everything in the directory, which is closed for it."""
+    store.close()
+    database = plyvel.DB(str(path))
+    found = dict(database.iterator())
+    database.close()
+    return found
+
+
+def test_a_version_that_is_not_kept_cannot_be_rolled_back_to(tmp_path: Path) -> None:
+    store = open_store(tmp_path / "db")
+    begin(store)
+    with pytest.raises(StoreError, match="keeps nothing before it"):
+        store.rollback()
+    restored = store.restoring(1, store.app_hash)
+    version = store.version(1)
+    restored.add(version.scan(b""), Tree({}).update(version.scan(b""))[1].items())
+    restored.finish()
+    store.save(stage(Tree(store.version(1).nodes), 2, {b"a": b"1"}), None)
+    assert store.rollback() == 1
+    with pytest.raises(StoreError, match="keeps nothing before it"):
+        store.rollback()
+
+
+def test_a_frozen_version_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(storage, "KEPT_VERSIONS", 2)
+    store = open_store(tmp_path / "db")
+    begin(store)
+    with store.frozen(1) as version:
+        for height in range(2, 9):
+            store.save(stage(Tree(store.version(store.height).nodes), height, {b"g": bytes([height])}), None)
+        assert list(version.scan(b"")) == [(b"g", b"1")]
+        assert (version.get(b"g"), version.get(b"h")) == (b"1", None)
+
+
+def test_a_restored_directory_takes_the_place_of_the_other(tmp_path: Path) -> None:
+    store = open_store(tmp_path / "db")
+    begin(store)
+    rows: dict[bytes, bytes | None] = {b"k%d" % number: b"v" for number in range(50)}
+    target = stage(Tree({}), 7, rows)
+    dropped = store.restoring(7, target.app_hash)
+    dropped.add(target.rows[:3], ())
+    dropped.drop()
+    restored = store.restoring(7, target.app_hash)
+    restored.add(target.rows[:20], Tree(restored.nodes).update(target.rows[:20])[1].items())
+    with pytest.raises(AssertionError, match="does not lead"):
+        restored.finish()
+    assert store.version(1).get(b"g") == b"1", "untouched until the last part"
+    restored.add(target.rows[20:], Tree(restored.nodes).update(target.rows[20:])[1].items())
+    restored.finish()
+    assert (store.height, store.oldest, store.app_hash) == (7, 7, target.app_hash)
+    assert dict(store.version(7).scan(b"")) == rows
+    store.verify_all()
+    store.save(stage(Tree(store.version(7).nodes), 8, {b"k1": None}), None)
+    store.close()
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["db"]
+    assert open_store(tmp_path / "db").version(7).get(b"k1") == b"v"
+
+
+@pytest.mark.parametrize("crash", ["while restoring", "before the old one goes", "between the two names", "before clearing"])
+def test_a_crash_while_restoring_leaves_one_or_the_other(tmp_path: Path, crash: str) -> None:
+    path, side, old = (tmp_path / name for name in ("db", "db.restoring", "db.replaced"))
+    store = open_store(path)
+    begin(store)
+    store.close()
+    if crash == "while restoring":
+        side.mkdir()
+        (side / "CURRENT").write_text("half")
+    else:
+        other = open_store(side)
+        begin(other)
+        other.save(stage(Tree(other.version(1).nodes), 2, {b"a": b"1"}), None)
+        other.close()
+    if crash in ("between the two names", "before clearing"):
+        path.rename(old)
+    if crash == "before clearing":
+        side.rename(path)
+    store = open_store(path)
+    assert store.height == (1 if crash in ("while restoring", "before the old one goes") else 2)
+    assert not side.exists() and not old.exists()
+
+
 KILLED = """
 import os, sys
 sys.path[:0] = [sys.argv[1], sys.argv[2]]
@@ -198,7 +311,6 @@ FULL = """
 import resource, sys
 sys.path[:0] = [sys.argv[1], sys.argv[2]]
 from pathlib import Path
-import plyvel
 import test_storage as t
 store = t.open_store(Path(sys.argv[3]))
 t.begin(store)
@@ -207,7 +319,8 @@ try:
     for height in range(2, 2000):
         rows = {b"a": height.to_bytes(4, "big"), b"k%d" % height: b"v" * 100}
         store.save(t.stage(t.Tree(store.version(store.height).nodes), height, rows), None)
-except plyvel.IOError:
+except t.StoreError as error:
+    assert "Free space and start again" in str(error), error
     print(store.height)
 """
 

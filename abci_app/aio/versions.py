@@ -1,0 +1,103 @@
+"""Kept versions of the ledger, read from LevelDB: the present rows and nodes, and over them what later blocks replaced.
+
+The key map is here; `storage.py` writes it. What it means: `docs/ledger.md` section 2, `docs/adr/0010-undo-log.md`.
+"""
+
+from collections.abc import Iterator
+from heapq import merge
+from operator import itemgetter
+from typing import Any
+
+from abci_app.tree import Nodes, Tree
+
+META_KEY = b"m"  # -> Meta
+ROW = b"s"  # s | state key -> value
+NODE = b"t"  # t | tree node key -> node
+UNDO = b"u"  # u | height u64-be | row or node key -> 00, or 01 | the value before that height
+_UNDO_HEAD = 9  # the bytes before the row or node key
+
+
+class Rows:
+    """What a database holds, up to its latest height. `database` is a plyvel database or a snapshot of one."""
+
+    __slots__ = ("_database", "latest")
+
+    def __init__(self, database: Any, latest: int) -> None:
+        self._database = database
+        self.latest = latest
+
+    def read(self, key: bytes, height: int) -> bytes | None:
+        """What stood under a row's or node's key at `height`: the oldest undo entry above it, else the present value."""
+        for later in range(height + 1, self.latest + 1):
+            undo = self._database.get(undo_key(later, key))
+            if undo is not None:
+                return before(undo)
+        value = self._database.get(key)
+        return None if value is None else bytes(value)
+
+    def scan(self, prefix: bytes, start: bytes, height: int) -> Iterator[tuple[bytes, bytes]]:
+        """Rows of `height` under a prefix, from a key on: the present ones, and over them what later blocks replaced. Both
+        are read before the first row is handed out, so a Commit between two rows changes nothing."""
+        begin, end = ROW + max(prefix, start), _after(ROW + prefix)
+        replaced: dict[bytes, bytes | None] = {}
+        for later in range(self.latest, height, -1):
+            for key, entry in self._database.iterator(start=undo_key(later, begin), stop=undo_key(later, end)):
+                replaced[bytes(key[_UNDO_HEAD:])] = before(entry)
+        with self._database.iterator(start=begin, stop=end) as rows:
+            present = ((bytes(key), bytes(value)) for key, value in rows if key not in replaced)
+            for key, value in merge(sorted(replaced.items()), present, key=itemgetter(0)):
+                if value is not None:
+                    yield key[len(ROW) :], value
+
+
+class Version:
+    """The rows of one committed height. It stays right while later heights are committed, as long as it is kept."""
+
+    def __init__(self, rows: Rows, height: int) -> None:
+        self._rows = rows
+        self._height = height
+        self.nodes: Nodes = _Nodes(rows, height)
+
+    def get(self, key: bytes) -> bytes | None:
+        """The value under `key` at this height, or None."""
+        return self._rows.read(ROW + key, self._height)
+
+    def scan(self, prefix: bytes, start: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
+        """Rows whose key begins with `prefix`, from the key `start` on, in ascending key order."""
+        return self._rows.scan(prefix, start, self._height)
+
+    def occupant(self, index: int) -> bytes | None:
+        """The key of the row at this leaf, or None."""
+        return Tree(self.nodes).occupant(index)
+
+
+class _Nodes:
+    __slots__ = ("_height", "_rows")
+
+    def __init__(self, rows: Rows, height: int) -> None:
+        self._rows = rows
+        self._height = height
+
+    def get(self, key: bytes) -> bytes | None:
+        return self._rows.read(NODE + key, self._height)
+
+
+def undo_key(height: int, key: bytes) -> bytes:
+    """Where the value that `height` replaced under a row's or node's key is kept."""
+    return UNDO + height.to_bytes(8, "big") + key
+
+
+def before(entry: bytes) -> bytes | None:
+    """What an undo entry says stood there."""
+    return bytes(entry[1:]) if entry[:1] == b"\x01" else None
+
+
+def undone_key(key: bytes) -> bytes:
+    """The row's or node's key that an undo entry's key is about."""
+    return bytes(key[_UNDO_HEAD:])
+
+
+def _after(prefix: bytes) -> bytes:
+    """The first key beyond those that begin with `prefix`, whose first byte is below 255."""
+    kept = prefix.rstrip(b"\xff")
+    return kept[:-1] + bytes([kept[-1] + 1])
