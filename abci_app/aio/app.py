@@ -8,12 +8,15 @@ from hashlib import sha256
 from time import monotonic
 
 from abci_app.abci.order import CallOrder
+from abci_app.aio import upgrades
 from abci_app.aio.metrics import Observed
 from abci_app.aio.server import AbciServer
 from abci_app.aio.settings import read_genesis
 from abci_app.aio.storage import LevelStore
 from abci_app.application import Application
 from abci_app.config import ValidatorConfig
+from abci_app.state.errors import UpgradeNeeded
+from abci_app.upgrades import Plan
 from network.aio.ops import OpsServer
 
 logger = logging.getLogger(__name__)
@@ -28,7 +31,11 @@ async def run(config: ValidatorConfig) -> None:
     observed = Observed(app, config.node.name, monotonic)
     ops = OpsServer(config.node.metrics, observed.status, observed.registry)
     order = CallOrder(store.height) if config.check_order else None
-    server = AbciServer(app, config.socket, observed.observe, order)
+
+    def announce(needed: UpgradeNeeded) -> None:
+        upgrades.announce(config, Plan(needed.name, needed.height, needed.version))
+
+    server = AbciServer(app, config.socket, observed.observe, order, announce)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     # Ctrl-C reaches the supervisor, which stops CometBFT first: it hangs when its application goes before it.

@@ -19,7 +19,7 @@ from abci_app.abci.framing import Unframer, frame
 from abci_app.abci.order import KINDS, CallOrder, OrderViolation, WrongConnection
 from abci_app.aio.turns import Turns
 from abci_app.application import Application
-from abci_app.state.errors import CODESPACE, INTERNAL
+from abci_app.state.errors import CODESPACE, INTERNAL, UpgradeNeeded
 from network.errors import ConfigError, RemoteProtocolError
 
 MAX_CONNECTIONS = 16
@@ -30,6 +30,7 @@ READ_LIMIT = 1024 * 1024
 WRITE_BATCH = 256 * 1024
 FAULT_EXIT = 70  # restarting may help
 CONFIG_EXIT = 3  # restarting cannot help
+UPGRADE_EXIT = 4  # only another release can help
 
 logger = logging.getLogger(__name__)
 
@@ -46,13 +47,22 @@ def die(reason: str, code: int = FAULT_EXIT) -> None:
 
 class AbciServer:
     """Serves one application on a unix socket. `observe` is told each method, the seconds it took, and whether it failed;
-    `order`, if given, follows the calls and refuses what CometBFT cannot ask."""
+    `order`, if given, follows the calls and refuses what CometBFT cannot ask; `announce` is told the upgrade for which the
+    process is about to end."""
 
-    def __init__(self, app: Application, path: Path, observe: Observer, order: CallOrder | None = None) -> None:
+    def __init__(
+        self,
+        app: Application,
+        path: Path,
+        observe: Observer,
+        order: CallOrder | None = None,
+        announce: Callable[[UpgradeNeeded], None] = lambda _upgrade: None,
+    ) -> None:
         self._app = app
         self._path = path
         self._observe = observe
         self._order = order
+        self._announce = announce
         self.turns = Turns()
         self._server: asyncio.AbstractServer | None = None
         self._connections: set[_Connection] = set()
@@ -118,6 +128,9 @@ class AbciServer:
             self._order.closed(id(connection))
 
     def _failure(self, method: str, error: Exception) -> bytes:
+        if isinstance(error, UpgradeNeeded):
+            self._announce(error)
+            die(str(error), UPGRADE_EXIT)
         if method in dispatch.CONSENSUS_METHODS:
             if isinstance(error, ConfigError):
                 die(str(error), CONFIG_EXIT)

@@ -1,6 +1,6 @@
 """`python -m abci_app.app --config config.toml`: the application process of a validator.
 
-Exit codes: 0 stopped, 3 cannot start, 70 a fault on the consensus connection.
+Exit codes: 0 stopped, 3 cannot start, 4 the chain has upgraded beyond this release, 70 a fault on the consensus connection.
 """
 
 import argparse
