@@ -4,37 +4,42 @@ Transactions, ledger records, cloves and deltas are frozen dataclasses whose fie
 The bytes are ordinary proto3 (any protobuf tool reads them), made canonical by the rules of `network/README.md`
 section 1: ascending field numbers, minimal varints, defaults omitted, packed integers, no unknown fields. Protobuf's own
 serialisers promise none of this, and signatures and app hashes need all of it.
+
+`encode_plainly` and `decode_plainly` are the specification, field by field; what runs is compiled from the same plan, once
+per class (`codec_compiled.py`), and leaves every message that is not in order to them.
 """
 
+from collections.abc import Callable
 from dataclasses import Field as DataclassField
-from dataclasses import dataclass, field, fields
+from dataclasses import field, fields
 from typing import Any, TypeVar
 
+from network.codec_compiled import Entry, compile_decoder, compile_encoder
 from network.errors import DecodeError
+from network.wire import MAX_UINT, Message, Wire, decode_varint, encode_varint
 
-MAX_UINT = 2**63 - 1
+__all__ = [
+    "MAX_UINT",
+    "Message",
+    "Wire",
+    "blob",
+    "blobs",
+    "decode",
+    "decode_varint",
+    "encode",
+    "encode_varint",
+    "flag",
+    "nested",
+    "repeated",
+    "sint",
+    "text",
+    "uint",
+    "uints",
+]
 _VARINT, _DELIMITED = 0, 2
 
 
-class Message:
-    """Base of every canonically encoded dataclass."""
-
-    __slots__ = ()
-
-
 M = TypeVar("M", bound=Message)
-
-
-@dataclass(frozen=True, slots=True)
-class Wire:
-    """How one dataclass field travels: number, kind, and the bounds the decoder enforces."""
-
-    number: int
-    kind: str
-    limit: int
-    size: int | None = None
-    repeated: bool = False
-    message: type[Message] | None = None
 
 
 def uint(number: int, *, limit: int = MAX_UINT) -> Any:
@@ -84,42 +89,34 @@ def repeated(number: int, message: type[Message], *, count: int) -> Any:
     return field(default=(), metadata={"wire": wire, "count": count})
 
 
-def encode_varint(value: int) -> bytes:
-    """Minimal little-endian base-128 encoding of a non-negative integer."""
-    out = bytearray()
-    while value > 0x7F:
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    out.append(value)
-    return bytes(out)
+_plans: dict[type[Message], tuple[Entry, ...]] = {}
+_encoders: dict[type[Message], Callable[[Any], bytes]] = {}
+_decoders: dict[type[Message], Callable[[bytes], Any]] = {}
 
 
-def decode_varint(raw: bytes, at: int) -> tuple[int, int]:
-    """Read one minimal varint of at most 10 bytes: (value, position after it)."""
-    value = shift = 0
-    start = at
-    while True:
-        if at >= len(raw) or at - start > 9:
-            raise DecodeError("a varint is truncated or longer than 10 bytes")
-        byte = raw[at]
-        value |= (byte & 0x7F) << shift
-        at += 1
-        if byte < 0x80:
-            break
-        shift += 7
-    if byte == 0 and at - start > 1:
-        raise DecodeError("a varint is not minimal")
-    return value, at
+def encode(message: Message) -> bytes:
+    """The canonical bytes of a message. Raises ValueError when a field is outside its declared bounds."""
+    kind = type(message)
+    encoder = _encoders.get(kind)
+    if encoder is None:
+        encoder = _encoders[kind] = compile_encoder(_plan(kind), encode_plainly, encode)
+    return encoder(message)
 
 
-_plans: dict[type[Message], tuple[tuple[str, Wire, int], ...]] = {}
+def decode(kind: type[M], raw: bytes) -> M:
+    """The message whose canonical bytes are exactly `raw`. Raises DecodeError for anything else."""
+    decoder = _decoders.get(kind)
+    if decoder is None:
+        decoder = _decoders[kind] = compile_decoder(kind, _plan(kind), decode_plainly, decode)
+    message: M = decoder(raw)
+    return message
 
 
-def _plan(kind: type[Message]) -> tuple[tuple[str, Wire, int], ...]:
+def _plan(kind: type[Message]) -> tuple[Entry, ...]:
     """The fields of a message class in ascending number order, each with its repeat count."""
     if kind in _plans:
         return _plans[kind]
-    found: list[tuple[str, Wire, int]] = []
+    found: list[Entry] = []
     entries: tuple[DataclassField[Any], ...] = fields(kind)  # type: ignore[arg-type]
     for entry in entries:
         found.append((entry.name, entry.metadata["wire"], entry.metadata.get("count", 1)))
@@ -127,8 +124,8 @@ def _plan(kind: type[Message]) -> tuple[tuple[str, Wire, int], ...]:
     return _plans[kind]
 
 
-def encode(message: Message) -> bytes:
-    """The canonical bytes of a message. Raises ValueError when a field is outside its declared bounds."""
+def encode_plainly(message: Message) -> bytes:
+    """`encode`, field by field."""
     out = bytearray()
     for name, wire, count in _plan(type(message)):
         value = getattr(message, name)
@@ -164,7 +161,7 @@ def _number(wire: Wire, value: int, name: str) -> int:
 
 def _payload(wire: Wire, value: Any, name: str) -> bytes:
     if wire.kind == "message":
-        return encode(value)
+        return encode_plainly(value)
     if wire.kind == "uints":
         if wire.size is not None and len(value) > wire.size:
             raise ValueError(f"{name}: {len(value)} numbers, at most {wire.size}")
@@ -177,8 +174,8 @@ def _payload(wire: Wire, value: Any, name: str) -> bytes:
     return payload
 
 
-def decode(kind: type[M], raw: bytes) -> M:
-    """The message whose canonical bytes are exactly `raw`. Raises DecodeError for anything else."""
+def decode_plainly(kind: type[M], raw: bytes) -> M:
+    """`decode`, field by field."""
     plan = {wire.number: (name, wire, count) for name, wire, count in _plan(kind)}
     values: dict[str, Any] = {}
     at = last = 0
@@ -227,7 +224,7 @@ def _checked_number(wire: Wire, value: int, name: str) -> Any:
 def _checked_payload(wire: Wire, payload: bytes, name: str) -> Any:
     if wire.kind == "message":
         assert wire.message is not None
-        return decode(wire.message, payload)
+        return decode_plainly(wire.message, payload)
     if not payload and not wire.repeated:
         raise DecodeError(f"{name}: a default value must be omitted")
     if wire.kind == "uints":
