@@ -78,6 +78,27 @@ def exchange(private: bytes, public: bytes) -> bytes:
     return shared
 
 
+# u-coordinates of the points of order 1, 2, 4 and 8 on Curve25519 and its twist, as encoded, the ones above the prime too:
+# with these alone, X25519 agrees on zeros whatever the private key (RFC 7748 section 6.1; libsodium keeps the same list).
+_LOW_ORDER = frozenset(
+    value.to_bytes(KEY_LENGTH, "little")
+    for value in (
+        0,
+        1,
+        325606250916557431795983626356110631294008115727848805560023387167927233504,
+        39382357235489614581723060781553021112529911719440698176882885853963445705823,
+        2**255 - 20,
+        2**255 - 19,
+        2**255 - 18,
+    )
+)
+
+
+def is_low_order(public: bytes) -> bool:
+    """Whether `exchange` refuses this 32-byte X25519 public key, without the work of an exchange."""
+    return public[:-1] + bytes((public[-1] & 0x7F,)) in _LOW_ORDER
+
+
 def derive(secret: bytes, *, salt: bytes, info: bytes, length: int) -> bytes:
     """HKDF-SHA256 (RFC 5869): `length` bytes from `secret`, bound to `salt` and `info`."""
     return HKDF(algorithm=SHA256(), length=length, salt=salt, info=info).derive(secret)

@@ -80,3 +80,22 @@ def test_an_altered_sealed_box_does_not_open() -> None:
 def test_a_signing_key_does_not_print_its_seed() -> None:
     key = crypto.SigningKey(bytes.fromhex("4ccd089b28ff96da9db6c346ec114e0f5b8a319f35aba624da8cf6ed4fb8a6fb"))
     assert key.seed.hex() not in repr(key)
+
+
+def test_the_low_order_list_is_what_an_exchange_refuses() -> None:
+    """Every encoding near the curve's special points, with and without the bit that X25519 ignores, and random ones."""
+    special = [value % 2**255 for base in (0, 2**255 - 19) for value in range(base - 3, base + 21)]
+    listed = [int.from_bytes(entry, "little") for entry in sorted(crypto._LOW_ORDER)]
+    drawn = [int.from_bytes(crypto.sha256(bytes([at])), "little") % 2**255 for at in range(50)]
+    refused = 0
+    for value in {*special, *listed, *(value + 1 for value in listed), *drawn}:
+        for top in (0, 1 << 255):
+            public = (value % 2**255 | top).to_bytes(32, "little")
+            try:
+                crypto.exchange(bytes([1] * 32), public)
+                expected = False
+            except CryptoError:
+                expected = True
+            assert crypto.is_low_order(public) == expected, hex(value)
+            refused += expected
+    assert refused == 2 * len(listed) == 14
