@@ -36,7 +36,8 @@ class Replicas(RuleBasedStateMachine):
     def begin(self, seed: int, liar: Conduct) -> None:
         draw = random.Random(seed)
         folders = [self.folder / "r0", None, None, None, self.folder / "r4"]
-        self.town = Town(Genesis(draw_powers(draw)), folders, draw, conducts=[Conduct.HONEST, liar])
+        genesis = Genesis(draw_powers(draw))
+        self.town = Town(genesis, build(genesis, folders), draw, conducts=[Conduct.HONEST, liar])
         self.town.live(6)
 
     @rule(txs=st.integers(0, 5), lost=st.integers(0, 2))

@@ -1,56 +1,89 @@
-"""Puts a simulated chain together: replicas over LevelDB and over memory, genesis, and the people who use it."""
+"""Puts a simulated chain together: replicas over LevelDB and over memory in this process, or over anything else."""
 
 import random
 import shutil
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Protocol
 
+from abci_app.abci import dispatch
+from abci_app.abci.calls import answered, call_of
+from abci_app.abci.order import KINDS, CallOrder, Kind
 from abci_app.aio.storage import LevelStore
-from abci_app.application import Application
-from evals.ledger.simulator.replica import ClosableStore, Replica
+from abci_app.application import Application, Store
+from evals.ledger.simulator.replica import Process, Replica
 from evals.ledger.simulator.simulation import Simulation
 from evals.ledger.simulator.stores import MemoryStore
 from evals.ledger.simulator.world import CHAIN_ID, Genesis, member
 from network.crypto import sha256
 
 
-class Disk:
-    """Where one replica's application keeps its state: survives its crashes, until it is wiped."""
+class ClosableStore(Store, Protocol):
+    """A store that can be let go of, as a dying process lets go of it."""
 
-    def __init__(self, path: Path | None, genesis_hash: bytes) -> None:
+    def close(self) -> None:
+        """Release it."""
+
+
+class LocalProcess:
+    """An application in this process, behind the real dispatch and under the real checker of the order of calls."""
+
+    def __init__(self, store: ClosableStore, app_state: bytes) -> None:
+        self.store = store
+        self.app = Application(store, CHAIN_ID, app_state)
+        self._order = CallOrder(store.height)
+
+    def ask(self, kind: Kind, raw: bytes) -> bytes:
+        """As `abci_app/aio/server.py` does it, without a socket."""
+        method, request = dispatch.decode_request(raw)
+        call = call_of(method, request) if method in KINDS else None
+        if call is not None:
+            self._order.begin(list(Kind).index(kind), call)
+        response = dispatch.respond(self.app, method, request)
+        if call is not None:
+            answered(self._order, call, getattr(response, method))
+        return response.SerializeToString()
+
+    def close(self) -> None:
+        """Let go of the store."""
+        self.store.close()
+
+
+class Home:
+    """Where one replica's application keeps its state: survives its crashes, until it is erased."""
+
+    def __init__(self, path: Path | None, app_state: bytes) -> None:
         self._path = path
-        self._genesis_hash = genesis_hash
+        self._app_state = app_state
         self._memory = MemoryStore()
 
-    def open(self) -> ClosableStore:
-        """The store as a starting process opens it."""
-        if self._path is None:
-            return self._memory
-        return LevelStore(self._path, chain_id=CHAIN_ID, genesis_hash=self._genesis_hash)
+    def begin(self) -> Process:
+        """The application as a starting process makes it."""
+        store: ClosableStore = self._memory
+        if self._path is not None:
+            store = LevelStore(self._path, chain_id=CHAIN_ID, genesis_hash=sha256(self._app_state))
+        return LocalProcess(store, self._app_state)
 
-    def wipe(self) -> None:
+    def erase(self) -> None:
         """Lose it all."""
         self._memory = MemoryStore()
         if self._path is not None:
             shutil.rmtree(self._path)
 
 
-def build(genesis: Genesis, folders: Sequence[Path | None], observe: Callable[..., None] | None = None) -> Simulation:
-    """A chain with one replica per folder, None meaning memory. The first ones are the genesis committee's; the others
-    follow, and may be voted in under the keys of the members with their number."""
+def build(genesis: Genesis, folders: Sequence[Path | None]) -> Simulation:
+    """A chain in this process with one replica per folder, None meaning memory. The first ones are the genesis
+    committee's; the others follow, and may be voted in under the keys of the members with their number."""
     app_state = genesis.app_state()
-    replicas: list[Replica] = []
-    for number, folder in enumerate(folders):
-        disk = Disk(folder, sha256(app_state))
-        make_app = partial(_application, app_state)
-        replicas.append(Replica(f"r{number}", disk.open, make_app, genesis.init_chain(), disk.wipe, observe))
-    keys = [member(number).consensus.public for number in range(len(folders))]
-    return Simulation(replicas, keys, list(zip(keys, genesis.powers, strict=False)))
+    homes = [Home(folder, app_state) for folder in folders]
+    replicas = [Replica(f"r{at}", home.begin, home.erase, genesis.init_chain()) for at, home in enumerate(homes)]
+    return chain_of(genesis, replicas)
 
 
-def _application(app_state: bytes, store: ClosableStore) -> Application:
-    return Application(store, CHAIN_ID, app_state)
+def chain_of(genesis: Genesis, replicas: Sequence[Replica]) -> Simulation:
+    """The chain of these replicas, each validating with the key of the member of its number."""
+    powers = [(one.consensus.public, power) for one, power in zip(genesis.members, genesis.powers, strict=True)]
+    return Simulation(replicas, [member(number).consensus.public for number in range(len(replicas))], powers)
 
 
 def draw_powers(draw: random.Random) -> tuple[int, ...]:

@@ -18,16 +18,12 @@ class Person:
     """One key of the public and its nonce; the same key always makes the same transactions from the same draws."""
 
     number: int
+    role: Role = Role.USER
     nonce: int = 0
     key: SigningKey = field(init=False)
 
     def __post_init__(self) -> None:
         self.key = key("person", str(self.number))
-
-    @property
-    def role(self) -> Role:
-        """What this key registers as: a third each."""
-        return (Role.MODEL, Role.RELAY, Role.USER)[self.number % 3]
 
     def sign(self, kind: TxKind, body: Message, chain_id: str = CHAIN_ID) -> bytes:
         """The transaction with the next nonce."""
@@ -83,15 +79,18 @@ class Person:
 
 
 class Public:
-    """All persons, drawn from as a seed says."""
+    """All persons, drawn from as a seed says: a third model nodes, a third relays, a third users. Who retires is replaced
+    by a new key, so that their number stays; `leaving` is the share of such transactions."""
 
-    def __init__(self, draw: random.Random, count: int) -> None:
+    def __init__(self, draw: random.Random, count: int, leaving: float) -> None:
         self._draw = draw
-        self.people = [Person(number) for number in range(count)]
+        self._leaving = leaving
+        self._keys = count
+        self.people = [Person(number, (Role.MODEL, Role.RELAY, Role.USER)[number % 3]) for number in range(count)]
         self._joined: set[int] = set()
 
     def models(self) -> list[SigningKey]:
-        """The keys that register as model nodes."""
+        """The keys that register as model nodes; those never retire."""
         return [person.key for person in self.people if person.role == Role.MODEL]
 
     def some(self, count: int) -> list[bytes]:
@@ -99,15 +98,18 @@ class Public:
         return [self._one() for _ in range(count)]
 
     def _one(self) -> bytes:
-        person = self._draw.choice(self.people)
+        at = self._draw.randrange(len(self.people))
+        person = self.people[at]
         luck = self._draw.random()
         if person.number not in self._joined and luck < 0.8:
             self._joined.add(person.number)
             return person.register()
-        if luck < 0.05 and person.role != Role.MODEL:
+        if luck < self._leaving and person.role != Role.MODEL:
+            self.people[at] = Person(self._keys, person.role)
+            self._keys += 1
             return person.retire()
         if luck < 0.2:
             return person.wrong(self._draw)
-        if luck < 0.25:
+        if luck < 0.23:
             return person.register()
         return person.update(self._draw)

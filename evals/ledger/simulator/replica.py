@@ -1,4 +1,4 @@
-"""One node of a simulated chain: a real Application behind the real ABCI dispatch, and what its CometBFT would keep.
+"""One node of a simulated chain: a real application, and what its CometBFT would keep.
 
 CometBFT's durable parts are the height of its block store and of its state; they part from the application's height when
 the node crashes inside a block, and `start` brings them together again by the table of CometBFT's handshake.
@@ -9,9 +9,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Protocol
 
-from abci_app.abci import dispatch
+from abci_app.abci.order import KINDS, Kind
 from abci_app.abci.pb import abci_pb2 as abci
-from abci_app.application import Application, Store
 from network.chain_records import STORE_NAME
 
 
@@ -23,11 +22,14 @@ class CrashPoint(Enum):
     COMMITTED = "Commit was answered, CometBFT's own state was not saved"
 
 
-class ClosableStore(Store, Protocol):
-    """A store that can be let go of, as a dying process lets go of it."""
+class Process(Protocol):
+    """A running application: takes ABCI requests as bytes, and dies when it is closed."""
+
+    def ask(self, kind: Kind, raw: bytes) -> bytes:
+        """The encoded response to an encoded request on one of the four connections."""
 
     def close(self) -> None:
-        """Release it."""
+        """End without warning: what is not on disk is lost."""
 
 
 class Diverged(AssertionError):
@@ -49,31 +51,26 @@ class Decided:
 
 @dataclass
 class Replica:
-    """`open_store` and `make_app` stand for the process that a supervisor starts again. `observe` sees every call."""
+    """`begin` starts the application's process, as a supervisor does; `wipe` makes it forget its data."""
 
     name: str
-    open_store: Callable[[], ClosableStore]
-    make_app: Callable[[ClosableStore], Application]
+    begin: Callable[[], Process]
+    erase: Callable[[], None]
     init_chain: abci.RequestInitChain
-    wipe_store: Callable[[], None]
-    observe: Callable[[str, str, Any, Any], None] | None = None
     stored: int = 0  # the block store's height
     state: int = 0  # the height of CometBFT's state
     pool: dict[bytes, None] = field(default_factory=dict)
     up: bool = False
-    starts: int = 0
 
     def start(self, chain: list[Decided]) -> None:
-        """Open the store and go through the handshake: InitChain where nothing is committed, then the missing blocks."""
+        """Begin the process and go through the handshake: InitChain where nothing is committed, then the missing blocks."""
         assert not self.up
-        self.store = self.open_store()
-        self.app = self.make_app(self.store)
+        self.process = self.begin()
         self.up = True
-        self.starts += 1
         info = self.call("info", abci.RequestInfo())
         height = info.last_block_height
         if height == 0:
-            self._genesis_hash = self.call("init_chain", self.init_chain).app_hash
+            self.call("init_chain", self.init_chain)
         if height > self.stored:
             raise Diverged(f"{self.name}: the application is at {height}, its node at {self.stored}")
         if height and info.last_block_app_hash != chain[height - 1].app_hash:
@@ -85,26 +82,22 @@ class Replica:
     def stop(self) -> None:
         """Lose everything that is not on disk."""
         assert self.up
-        self.store.close()
+        self.process.close()
         self.pool.clear()
         self.up = False
 
     def wipe(self) -> None:
         """A stopped replica loses its application's data, not its node's."""
         assert not self.up
-        self.wipe_store()
+        self.erase()
 
     def call(self, method: str, request: Any) -> Any:
-        """One ABCI call, encoded and decoded on both ways as over the socket."""
+        """One ABCI call, encoded and decoded on both ways."""
         raw = abci.Request(**{method: request}).SerializeToString()
-        named, decoded = dispatch.decode_request(raw)
-        response = abci.Response.FromString(dispatch.answer(self.app, named, decoded))
+        response = abci.Response.FromString(self.process.ask(KINDS[method], raw))
         if response.WhichOneof("value") != method:
-            raise Diverged(f"{self.name}: {method} was answered by {response.WhichOneof('value')}")
-        answer = getattr(response, method)
-        if self.observe is not None:
-            self.observe(self.name, method, request, answer)
-        return answer
+            raise Diverged(f"{self.name}: {method} was answered by {response}")
+        return getattr(response, method)
 
     def apply(self, block: Decided) -> None:
         """FinalizeBlock and Commit of one decided block; the answer must be every other replica's."""
@@ -152,6 +145,6 @@ class Replica:
 
     def read(self, key: bytes) -> bytes | None:
         """The value of one row at the latest height, by Query."""
-        height = self.app.height
-        answer = self.call("query", abci.RequestQuery(path=f"/store/{STORE_NAME}/key", data=key, height=height))
+        path = f"/store/{STORE_NAME}/key"
+        answer = self.call("query", abci.RequestQuery(path=path, data=key, height=self.stored))
         return bytes(answer.value) if answer.code == 0 else None

@@ -3,6 +3,8 @@
 Each version is a whole copy, so nothing here can go wrong by being clever; only the last few are kept.
 """
 
+from collections.abc import Iterator
+
 from abci_app.application import Staged
 from abci_app.state.state import MemoryReader
 
@@ -17,6 +19,10 @@ class MemoryVersion(MemoryReader):
     def __init__(self, rows: dict[bytes, bytes], nodes: dict[bytes, bytes]) -> None:
         super().__init__(rows)
         self.nodes = nodes
+
+    def scan(self, prefix: bytes, start: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
+        """Rows under `prefix` from the key `start` on, in ascending key order."""
+        return iter(sorted((key, value) for key, value in self.rows.items() if key.startswith(prefix) and key >= start))
 
 
 class MemoryStore:

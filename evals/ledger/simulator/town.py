@@ -2,12 +2,11 @@
 
 import random
 from collections.abc import Sequence
-from pathlib import Path
 
 from abci_app.abci.pb import abci_pb2 as abci
 from abci_app.state.app_hash import app_hash, leaf_hash, leaf_index, root_hash
 from abci_app.tree import Tree
-from evals.ledger.simulator.build import build
+from evals.ledger.simulator.build import LocalProcess
 from evals.ledger.simulator.committee import Conduct, SimulatedVerifier, committee, view
 from evals.ledger.simulator.nodes import Public
 from evals.ledger.simulator.replica import Decided, Diverged, Replica
@@ -22,17 +21,17 @@ class Town:
     def __init__(
         self,
         genesis: Genesis,
-        folders: Sequence[Path | None],
+        sim: Simulation,
         draw: random.Random,
         *,
         people: int = 15,
+        leaving: float = 0.03,
         conducts: Sequence[Conduct] = (),
-        observe: object = None,
     ) -> None:
         self.genesis = genesis
         self.draw = draw
-        self.sim: Simulation = build(genesis, folders, observe)  # type: ignore[arg-type]
-        self.public = Public(draw, people)
+        self.sim = sim
+        self.public = Public(draw, people, leaving)
         models = self.public.models()
         self.cheats = frozenset(node_id(key.public) for key in models[::3])
         given = [*conducts, *[Conduct.HONEST] * len(genesis.members)]
@@ -60,8 +59,8 @@ class Town:
         if at is None:
             return
         replica = self.sim.replicas[at]
-        if replica.app.height:
-            seen = view(replica.read, replica.app.height)
+        if replica.stored:
+            seen = view(replica.read, replica.stored)
             for verifier in self.verifiers:
                 for raw in verifier.act(seen):
                     self.sim.submit(raw, at)
@@ -100,11 +99,12 @@ def check_height(replica: Replica, chain: Sequence[Decided]) -> None:
 
 def check_rows(replica: Replica) -> None:
     """The latest app hash is the definition's over the rows, and so is the tree's root."""
-    height = replica.app.height
-    if height == 0:
+    process = replica.process
+    if not isinstance(process, LocalProcess) or process.store.height == 0:
         return
-    version = replica.store.version(height)
+    height = process.store.height
+    version = process.store.version(height)
     leaves = sorted((leaf_index(key), leaf_hash(key, value)) for key, value in version.scan(b""))
     root = root_hash(leaves)
-    if app_hash(root) != replica.store.app_hash or Tree(version.nodes).root() != root:
+    if app_hash(root) != process.store.app_hash or Tree(version.nodes).root() != root:
         raise Diverged(f"{replica.name}: the app hash of height {height} is not that of its rows")

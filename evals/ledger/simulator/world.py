@@ -73,6 +73,10 @@ class Genesis:
         groups = [{"name": GROUP, "model_hash": MODEL_HASH.hex(), "scheme": SCHEME}]
         return json.dumps({"params": self.params, "verifiers": verifiers, "groups": groups}, sort_keys=True).encode()
 
+    def document(self) -> str:
+        """The parts of the genesis file that the application reads."""
+        return json.dumps({"chain_id": CHAIN_ID, "app_state": json.loads(self.app_state())})
+
     def init_chain(self) -> abci.RequestInitChain:
         """CometBFT's InitChain of this genesis."""
         request = abci.RequestInitChain(chain_id=CHAIN_ID, initial_height=1, app_state_bytes=self.app_state())
