@@ -1,6 +1,7 @@
 """The CometBFT under a validator's supervisor: its command line, its environment, and what it said when it ended."""
 
 import os
+import re
 import sys
 from collections import deque
 from collections.abc import Mapping, Sequence
@@ -15,6 +16,8 @@ HOPELESS = {
     "AppHash does not match": "the application's data and CometBFT's blocks disagree; move the [app] data directory away to "
     "replay the chain",
 }
+# After this its process lives on, answers its RPC, and decides nothing any more (full disk, another app hash than its peers').
+_CONSENSUS_FAILURE = re.compile(r'CONSENSUS FAILURE!!!.*? err="((?:[^"\\]|\\.)*)"')
 
 
 class CometBFT(Child):
@@ -26,6 +29,7 @@ class CometBFT(Child):
         self._pipe = self.process.stdout
         self._tail: deque[str] = deque(maxlen=20)
         self._rest = b""
+        self.fault = ""  # why it decides nothing any more, though its process lives
         os.set_blocking(self._pipe.fileno(), False)
 
     @property
@@ -46,7 +50,13 @@ class CometBFT(Child):
             for line in lines:
                 text = line.decode(errors="replace")
                 self._tail.append(text)
+                if failure := _CONSENSUS_FAILURE.search(text):
+                    self.fault = failure[1]
                 print(text, file=sys.stderr, flush=True)
+
+    def describe_end(self) -> str:
+        """How it ended, or what it will never recover from."""
+        return f"CometBFT decides nothing any more ({self.fault})" if self.fault else super().describe_end()
 
     def hopeless(self) -> str | None:
         """What the operator must do before it can start again; None when starting again may help."""

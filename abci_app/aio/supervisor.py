@@ -117,7 +117,7 @@ class Supervisor:
         while not self._stopping:
             if app.exit_code is not None:
                 return self._application_end(app)
-            if comet.exit_code is not None:
+            if comet.exit_code is not None or comet.fault:
                 return self._comet_end(comet)
             self._guard.tick()
             self._report()
