@@ -16,6 +16,7 @@ HOST = "127.0.0.1"
 METRICS_SHIFT, ENGINE_SHIFT = 1000, 50
 EPHEMERAL_PORTS = 32768  # the kernel lends the ports from here on to clients
 COMET_STEP, COMET_RPC, COMET_OPS = 10, 1, 4
+TRUSTING_PERIOD_S = 10 * 365 * 24 * 3600  # one machine holds every key, and a home may lie unused for long
 CONFIG = "config.toml"
 GENESIS = "genesis.json"
 
@@ -116,6 +117,7 @@ def _common(manifest: Manifest, name: str, port: int, metrics: int, family: str,
         "genesis": f"../{GENESIS}",
         "keys": "keys.json",
         "log_level": "info",
+        "trusting_period_s": TRUSTING_PERIOD_S,
     }
 
 

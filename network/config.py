@@ -12,6 +12,7 @@ from pathlib import Path
 from network.errors import ConfigError
 
 LOG_LEVELS = ("debug", "info", "warning", "error")
+TRUSTING_PERIOD_S = 7 * 24 * 3600
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +24,14 @@ class Address:
 
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class TrustRoot:
+    """A block that a person vouches for, by height and hash: where a client begins that came after the genesis expired."""
+
+    height: int
+    hash: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +47,8 @@ class NodeConfig:
     genesis: Path
     keys: Path
     log_level: str
+    trust: TrustRoot | None = None
+    trusting_period_s: int = TRUSTING_PERIOD_S
 
 
 class Table:
@@ -103,14 +114,7 @@ class Table:
 
     def digest(self, key: str) -> bytes:
         """32 bytes as 64 hexadecimal digits."""
-        value = self.text(key)
-        try:
-            raw = bytes.fromhex(value)
-        except ValueError:
-            raw = b""
-        if len(raw) != 32:
-            raise self.bad(key, "must be 64 hexadecimal digits")
-        return raw
+        return parse_digest(self.text(key), f"{self._name}.{key}")
 
     def loopback(self, key: str) -> Address:
         """An address to listen on. Only loopback is accepted in this release."""
@@ -150,6 +154,17 @@ def parse_address(text: str, what: str = "address") -> Address:
     return Address(host, int(port))
 
 
+def parse_digest(text: str, what: str) -> bytes:
+    """32 bytes as 64 hexadecimal digits. Raises ConfigError naming `what`."""
+    try:
+        raw = bytes.fromhex(text)
+    except ValueError:
+        raw = b""
+    if len(raw) != 32:
+        raise ConfigError(f"{what} must be 64 hexadecimal digits")
+    return raw
+
+
 def known_tables(raw: Mapping[str, object], names: Iterable[str]) -> None:
     """Refuse tables that a role does not read."""
     unknown = sorted(set(raw) - set(names))
@@ -170,6 +185,8 @@ def node_config(raw: Mapping[str, object], home: Path) -> NodeConfig:
         genesis=table.path("genesis", home),
         keys=table.path("keys", home),
         log_level=table.text("log_level", "info", choices=LOG_LEVELS),
+        trust=_trust_root(table),
+        trusting_period_s=table.integer("trusting_period_s", TRUSTING_PERIOD_S, low=60),
     )
     table.done()
     for key, value in (("name", config.name), ("family", config.family)):
@@ -178,6 +195,17 @@ def node_config(raw: Mapping[str, object], home: Path) -> NodeConfig:
     if not config.name:
         raise table.bad("name", "must not be empty")
     return config
+
+
+def _trust_root(table: Table) -> TrustRoot | None:
+    """`trust_height` and `trust_hash`, both or neither."""
+    height = table.integer("trust_height", 0)
+    digest = table.text("trust_hash", "")
+    if not height and not digest:
+        return None
+    if not height or not digest:
+        raise table.bad("trust_height" if digest else "trust_hash", "is missing: a trust root needs both")
+    return TrustRoot(height, parse_digest(digest, "node.trust_hash"))
 
 
 def _is_loopback(host: str) -> bool:

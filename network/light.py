@@ -1,231 +1,222 @@
-"""A light client of CometBFT v0.38: is this header signed by more than 2/3 of the committee's power?
+"""A light client of CometBFT v0.38: may this block be trusted, given one that already is?
 
-The trust root is the genesis file: its validator set signs every header of this release, and a header that names another
-set is refused (`docs/light-client.md` section 1). Hashes and sign bytes are rebuilt here from the fields, never taken
-from the answer. The clock is an argument.
+Skipping verification: a later header counts when validators with more than 1/3 of the trusted power and more than 2/3 of
+its own set's power signed it; where the sets have drifted too far apart, blocks between are asked for (`skip`). Trust
+expires, heights and times only rise (`docs/light-client.md` section 1). The clock is an argument.
 """
 
-from collections.abc import Sequence
+from collections.abc import Generator, Iterable
 from dataclasses import dataclass
 
-from network.codec import encode_varint
 from network.crypto import sha256, verify
-from network.ids import NODE_ID_LENGTH
-from network.proof import ProofRejected, inner_hash
+from network.light_headers import (
+    FLAG_COMMIT,
+    Header,
+    LightBlock,
+    SignedHeader,
+    Timestamp,
+    Validator,
+    ValidatorSet,
+    header_hash,
+    precommit_bytes,
+)
+from network.proof import ProofRejected
 
-PRECOMMIT = 2
-FLAG_COMMIT = 2
 CLOCK_DRIFT = 10.0
 
 
-class ValidatorSetChanged(ProofRejected):
-    """The header names another validator set than the genesis file's; this release cannot follow such a change."""
+class TrustExpired(ProofRejected):
+    """The trusted block is older than the trusting period: those who signed it may have left, and nobody vouches for them."""
+
+
+class NotEnoughTrust(ProofRejected):
+    """The trusted set's signatures under a later header do not exceed 1/3 of its power; a block between may help."""
+
+
+class ForkDetected(ProofRejected):
+    """Two conflicting headers that both verify: more than 1/3 of the committee signed a lie. Nothing may be believed."""
 
 
 @dataclass(frozen=True, slots=True)
-class Timestamp:
-    """A protobuf Timestamp: seconds since 1970 and nanoseconds."""
+class Trusted:
+    """What later blocks are checked against: a height, its time, and the validators whose word counts from there."""
 
-    seconds: int
-    nanos: int
-
-
-@dataclass(frozen=True, slots=True)
-class BlockId:
-    """The hash of a block's header and the root of its parts."""
-
-    hash: bytes
-    parts_total: int
-    parts_hash: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Header:
-    """A block header; field names are CometBFT's."""
-
-    version_block: int
-    version_app: int
-    chain_id: str
     height: int
     time: Timestamp
-    last_block_id: BlockId
-    last_commit_hash: bytes
-    data_hash: bytes
-    validators_hash: bytes
+    validators: ValidatorSet
     next_validators_hash: bytes
-    consensus_hash: bytes
-    app_hash: bytes
-    last_results_hash: bytes
-    evidence_hash: bytes
-    proposer_address: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class CommitSignature:
-    """One validator's place in a commit; only those flagged FLAG_COMMIT signed the block."""
-
-    flag: int
-    validator: bytes
-    time: Timestamp
-    signature: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class SignedHeader:
-    """A header and the commit that decided it."""
-
-    header: Header
-    height: int
-    round: int
-    block_id: BlockId
-    signatures: tuple[CommitSignature, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class TrustedValidator:
-    """One validator of the trusted set."""
-
-    public_key: bytes
-    power: int
-
-    @property
-    def address(self) -> bytes:
-        """CometBFT's address: the first 20 bytes of the SHA-256 of the key."""
-        return sha256(self.public_key)[:NODE_ID_LENGTH]
 
 
 class GenesisTrust:
-    """The trust root: chain id, first height, and the validator set in CometBFT's order (power, then address)."""
+    """The trust root in a genesis file: chain id, first height, time, and the first validator set."""
 
-    __slots__ = ("chain_id", "initial_height", "total_power", "validators", "validators_hash")
+    __slots__ = ("chain_id", "initial_height", "time", "validator_set")
 
-    def __init__(self, chain_id: str, initial_height: int, validators: Sequence[TrustedValidator]) -> None:
-        if not validators:
-            raise ValueError("a genesis file without validators trusts nobody")
+    def __init__(self, chain_id: str, initial_height: int, validators: Iterable[Validator], time: Timestamp) -> None:
+        """Raises ValueError when the validators cannot be a set."""
         self.chain_id = chain_id
         self.initial_height = max(1, initial_height)
-        self.validators = tuple(sorted(validators, key=lambda entry: (-entry.power, entry.address)))
-        self.total_power = sum(entry.power for entry in self.validators)
-        self.validators_hash = validator_set_hash(self.validators)
+        self.validator_set = ValidatorSet(validators)
+        self.time = time
+
+    @property
+    def validators(self) -> tuple[Validator, ...]:
+        """The first validators, in CometBFT's order."""
+        return self.validator_set.validators
+
+    @property
+    def trusted(self) -> Trusted:
+        """The state before the first block, whose time is the genesis file's own."""
+        before = Timestamp(self.time.seconds - 1, self.time.nanos)
+        return Trusted(self.initial_height - 1, before, self.validator_set, self.validator_set.hash)
+
+    @property
+    def digest(self) -> bytes:
+        """What a memory of this chain is marked with, so that it is never used for another."""
+        named = f"{self.chain_id}\0{self.initial_height}\0{self.time.seconds}.{self.time.nanos}"
+        return sha256(named.encode(), self.validator_set.hash)
 
 
-def _varint_field(number: int, value: int) -> bytes:
-    """A proto3 integer field; negative int64 values take ten bytes, as protobuf prescribes."""
-    return encode_varint(number << 3) + encode_varint(value & 0xFFFFFFFFFFFFFFFF) if value else b""
+def trusted(block: LightBlock) -> Trusted:
+    """A block that has been verified, as what later ones are checked against."""
+    header = block.header
+    return Trusted(header.height, header.time, block.validators, header.next_validators_hash)
 
 
-def _bytes_field(number: int, value: bytes, *, always: bool = False) -> bytes:
-    """A proto3 length-delimited field; `always` for messages that CometBFT never omits."""
-    return encode_varint(number << 3 | 2) + encode_varint(len(value)) + value if value or always else b""
+def seconds(time: Timestamp) -> float:
+    """A header's time as seconds since 1970."""
+    return time.seconds + time.nanos / 1e9
 
 
-def _fixed64_field(number: int, value: int) -> bytes:
-    return encode_varint(number << 3 | 1) + value.to_bytes(8, "little", signed=True) if value else b""
+def check_block(chain_id: str, block: LightBlock) -> None:
+    """Whether a block is whole: of this chain, its hash and set its own, and more than 2/3 of that set signed it.
 
-
-def _timestamp(time: Timestamp) -> bytes:
-    return _varint_field(1, time.seconds) + _varint_field(2, time.nanos)
-
-
-def _block_id(block_id: BlockId) -> bytes:
-    parts = _varint_field(1, block_id.parts_total) + _bytes_field(2, block_id.parts_hash)
-    return _bytes_field(1, block_id.hash) + _bytes_field(2, parts, always=True)
-
-
-def merkle_root(leaves: Sequence[bytes]) -> bytes:
-    """CometBFT's simple Merkle root (RFC 6962): split at the largest power of two below the number of leaves."""
-    if not leaves:
-        return sha256(b"")
-    if len(leaves) == 1:
-        return sha256(b"\x00", leaves[0])
-    split = 1 << (len(leaves) - 1).bit_length() - 1
-    return inner_hash(merkle_root(leaves[:split]), merkle_root(leaves[split:]))
-
-
-def validator_set_hash(validators: Sequence[TrustedValidator]) -> bytes:
-    """The hash that a header carries of its validator set, which must be in CometBFT's order."""
-    return merkle_root(
-        [
-            _bytes_field(1, _bytes_field(1, entry.public_key)) + _varint_field(2, entry.power)  # SimpleValidator
-            for entry in validators
-        ]
-    )
-
-
-def header_hash(header: Header) -> bytes:
-    """The hash of a header: the Merkle root over its fourteen encoded fields."""
-    return merkle_root(
-        [
-            _varint_field(1, header.version_block) + _varint_field(2, header.version_app),
-            _bytes_field(1, header.chain_id.encode()),
-            _varint_field(1, header.height),
-            _timestamp(header.time),
-            _block_id(header.last_block_id),
-            _bytes_field(1, header.last_commit_hash),
-            _bytes_field(1, header.data_hash),
-            _bytes_field(1, header.validators_hash),
-            _bytes_field(1, header.next_validators_hash),
-            _bytes_field(1, header.consensus_hash),
-            _bytes_field(1, header.app_hash),
-            _bytes_field(1, header.last_results_hash),
-            _bytes_field(1, header.evidence_hash),
-            _bytes_field(1, header.proposer_address),
-        ]
-    )
-
-
-def precommit_bytes(signed: SignedHeader, time: Timestamp, chain_id: str) -> bytes:
-    """What a validator signs when it precommits: the length-prefixed CanonicalVote."""
-    vote = (
-        _varint_field(1, PRECOMMIT)
-        + _fixed64_field(2, signed.height)
-        + _fixed64_field(3, signed.round)
-        + _bytes_field(4, _block_id(signed.block_id))
-        + _bytes_field(5, _timestamp(time), always=True)
-        + _bytes_field(6, chain_id.encode())
-    )
-    return encode_varint(len(vote)) + vote
-
-
-def check_header(trust: GenesisTrust, signed: SignedHeader, *, now: float, max_age: float) -> None:
-    """Whether more than 2/3 of the genesis power signed this header, and it is no older than `max_age` seconds.
-
-    Raises ProofRejected, or ValidatorSetChanged when the header names another set.
+    That makes it no more trustworthy than its set. Raises ProofRejected.
     """
-    header = signed.header
-    if header.chain_id != trust.chain_id:
-        raise ProofRejected(f"the header is of chain {header.chain_id!r}, not {trust.chain_id!r}")
-    if header.height != signed.height or header_hash(header) != signed.block_id.hash:
-        raise ProofRejected("the commit is for another header than the one it came with")
-    if header.validators_hash != trust.validators_hash:
-        raise ValidatorSetChanged(
-            "the chain's validator set is not the genesis file's, and this release follows a fixed set only: "
-            "check that the genesis file is this network's"
+    _check_form(chain_id, block)
+    _Votes(chain_id, block.signed).check_two_thirds(block.validators)
+
+
+def check_step(chain_id: str, base: Trusted, block: LightBlock, *, now: float, trusting_period: float) -> None:
+    """Whether `block` may be trusted because `base` is. Raises ProofRejected, TrustExpired or NotEnoughTrust."""
+    header = block.header
+    if seconds(base.time) + trusting_period <= now:
+        days = (now - seconds(base.time)) / 86400
+        raise TrustExpired(
+            f"the trusted block at height {base.height} is {days:.1f} days old, more than the trusting period of "
+            f"{trusting_period / 86400:.1f} days: take a newer block's height and hash from a source you trust and set "
+            "node.trust_height and node.trust_hash (commands: --trust HEIGHT:HASH)"
         )
-    _check_power(trust, signed)
-    age = now - header.time.seconds
+    _check_form(chain_id, block)
+    if header.height <= base.height:
+        raise ProofRejected(f"the header's height {header.height} is not above the trusted {base.height}")
+    if header.time <= base.time:
+        raise ProofRejected(f"the header at height {header.height} is not later than the trusted one at {base.height}")
+    if seconds(header.time) >= now + CLOCK_DRIFT:
+        ahead = seconds(header.time) - now
+        raise ProofRejected(f"the header is {ahead:.0f} s in the future: this machine's clock is wrong, or the header forged")
+    votes = _Votes(chain_id, block.signed)
+    if header.height == base.height + 1:
+        if header.validators_hash != base.next_validators_hash:
+            raise ProofRejected(f"the header at height {header.height} names another validator set than the one before it")
+    else:
+        votes.check_one_third(base.validators)
+    votes.check_two_thirds(block.validators)
+
+
+def skip(
+    chain_id: str, base: Trusted, target: LightBlock, *, now: float, trusting_period: float
+) -> Generator[int, LightBlock, list[LightBlock]]:
+    """Verify `target` from `base`; yields the heights of the blocks it needs between, and returns all that it verified.
+
+    Raises what `check_step` raises; never NotEnoughTrust, because neighbours name each other's sets.
+    """
+    waiting, at, verified = [target], 0, list[LightBlock]()
+    while waiting:
+        try:
+            check_step(chain_id, base, waiting[at], now=now, trusting_period=trusting_period)
+        except NotEnoughTrust:
+            at += 1
+            if at == len(waiting):
+                pivot = (base.height + waiting[-1].height) // 2
+                block = yield pivot
+                if block.height != pivot:
+                    raise ProofRejected(f"asked for the block at height {pivot}, got {block.height}") from None
+                waiting.append(block)
+            continue
+        verified.append(waiting[at])
+        base = trusted(waiting[at])
+        waiting, at = waiting[:at], 0  # the farthest block may be within reach now
+    return verified
+
+
+def check_age(header: Header, *, now: float, max_age: float) -> None:
+    """Whether a header is recent enough to be called the present. Raises ProofRejected."""
+    age = now - seconds(header.time)
     if age > max_age:
         raise ProofRejected(
             f"the header is {age:.0f} s old, more than {max_age:.0f} s: the node asked is behind, the chain stands still, "
             "or this machine's clock is wrong"
         )
-    if age < -CLOCK_DRIFT:
-        raise ProofRejected(f"the header is {-age:.0f} s in the future: this machine's clock is wrong, or the header forged")
 
 
-def _check_power(trust: GenesisTrust, signed: SignedHeader) -> None:
-    """More than 2/3 of the power, each signature at its validator's place; a bad signature refuses the whole commit."""
-    if len(signed.signatures) != len(trust.validators):
-        raise ProofRejected(f"the commit has {len(signed.signatures)} places for {len(trust.validators)} validators")
-    power = 0
-    for entry, validator in zip(signed.signatures, trust.validators, strict=True):
-        if entry.flag != FLAG_COMMIT:
-            continue
-        if entry.validator != validator.address:
-            raise ProofRejected("a signature stands at another validator's place")
-        if not verify(validator.public_key, precommit_bytes(signed, entry.time, trust.chain_id), entry.signature):
-            raise ProofRejected(f"the signature of validator {validator.address.hex()} does not verify")
-        power += validator.power
-        if 3 * power > 2 * trust.total_power:
-            return
-    raise ProofRejected(f"only {power} of {trust.total_power} voting power signed the header; more than 2/3 must")
+def _check_form(chain_id: str, block: LightBlock) -> None:
+    """Chain, hash and validator set are the header's own; nothing about signatures."""
+    header, signed = block.header, block.signed
+    if header.chain_id != chain_id:
+        raise ProofRejected(f"the header is of chain {header.chain_id!r}, not {chain_id!r}")
+    if header.height != signed.height or header_hash(header) != signed.block_id.hash:
+        raise ProofRejected("the commit is for another header than the one it came with")
+    if header.validators_hash != block.validators.hash:
+        raise ProofRejected(f"the validators given for height {header.height} are not the set that its header names")
+
+
+class _Votes:
+    """The votes of one commit for its block; each signature is verified at most once."""
+
+    def __init__(self, chain_id: str, signed: SignedHeader) -> None:
+        self._chain_id = chain_id
+        self._signed = signed
+        self._right: set[int] = set()
+
+    def check_one_third(self, validators: ValidatorSet) -> None:
+        """More than 1/3 of this set's power is among the signers, wherever they stand in the commit."""
+        found: dict[bytes, int] = {}
+        for at, place in enumerate(self._signed.signatures):
+            if place.flag == FLAG_COMMIT and place.validator in validators.by_address:
+                if place.validator in found:
+                    raise ProofRejected(f"validator {place.validator.hex()} stands twice in a commit")
+                found[place.validator] = at
+        if 3 * sum(validators.by_address[address].power for address in found) <= validators.total_power:
+            raise NotEnoughTrust(f"too few of the trusted validators signed the header at height {self._signed.height}")
+        power = 0
+        for address, at in found.items():
+            power += self._verified(at, validators.by_address[address])
+            if 3 * power > validators.total_power:
+                return
+
+    def check_two_thirds(self, validators: ValidatorSet) -> None:
+        """More than 2/3 of the header's own set signed, each at its place; one bad signature refuses the commit."""
+        places = self._signed.signatures
+        if len(places) != len(validators.validators):
+            raise ProofRejected(f"the commit has {len(places)} places for {len(validators.validators)} validators")
+        power = 0
+        for at, (place, validator) in enumerate(zip(places, validators.validators, strict=True)):
+            if place.flag != FLAG_COMMIT:
+                continue
+            if place.validator != validator.address:
+                raise ProofRejected("a signature stands at another validator's place")
+            power += self._verified(at, validator)
+            if 3 * power > 2 * validators.total_power:
+                return
+        raise ProofRejected(f"only {power} of {validators.total_power} voting power signed the header; more than 2/3 must")
+
+    def _verified(self, at: int, validator: Validator) -> int:
+        """The power behind the signature at this place, once it has been verified."""
+        place = self._signed.signatures[at]
+        if at not in self._right:
+            message = precommit_bytes(self._signed, place.time, self._chain_id)
+            if not verify(validator.public_key, message, place.signature):
+                raise ProofRejected(f"the signature of validator {place.validator.hex()} does not verify")
+            self._right.add(at)
+        return validator.power

@@ -1,4 +1,4 @@
-"""CometBFT's JSON to the light client's dataclasses: the genesis file and the answer of `/commit`.
+"""CometBFT's JSON to the light client's dataclasses: the genesis file and the answers of its RPC.
 
 Everything here comes from a file or a stranger: whatever does not have the expected shape is a ProofRejected (an answer)
 or a ConfigError (the genesis file), never a KeyError.
@@ -13,11 +13,22 @@ from dataclasses import dataclass
 from typing import Any
 
 from network.errors import ConfigError
-from network.light import BlockId, CommitSignature, GenesisTrust, Header, SignedHeader, Timestamp, TrustedValidator
+from network.light import GenesisTrust
+from network.light_headers import (
+    BlockId,
+    CommitSignature,
+    Header,
+    LightBlock,
+    SignedHeader,
+    Timestamp,
+    Validator,
+    ValidatorSet,
+)
 from network.proof import MerkleProof, ProofOp, ProofRejected
 
 _TIME = re.compile(r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)(?:\.(\d{1,9}))?Z")
-_SHAPE_ERRORS = (KeyError, TypeError, ValueError, AttributeError, binascii.Error)
+_SHAPE_ERRORS = (KeyError, TypeError, ValueError, AttributeError, OverflowError, binascii.Error)
+_MOST_VALIDATORS = 10_000  # CometBFT's own bound
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,34 +46,61 @@ def genesis_trust(raw: bytes) -> GenesisTrust:
     """The trust root in a CometBFT genesis file. Raises ConfigError."""
     try:
         document = json.loads(raw)
-        validators = [
-            TrustedValidator(base64.b64decode(row["pub_key"]["value"], validate=True), int(row["power"]))
-            for row in document["validators"]
-            if _is_ed25519(row["pub_key"]["type"])
-        ]
-        return GenesisTrust(str(document["chain_id"]), int(document.get("initial_height") or 1), validators)
-    except _SHAPE_ERRORS as error:
+        return GenesisTrust(
+            chain_id=_text(document["chain_id"]),
+            initial_height=_int64(document.get("initial_height") or 1),
+            validators=[_validator(row, "power") for row in document["validators"]],
+            time=parse_time(document["genesis_time"]),
+        )
+    except (*_SHAPE_ERRORS, RecursionError) as error:
         raise ConfigError(f"the genesis file is not CometBFT's JSON with Ed25519 validators: {error!r}") from error
 
 
-def _is_ed25519(kind: str) -> bool:
-    if kind != "tendermint/PubKeyEd25519":
-        raise ValueError(f"a validator key of type {kind}")
-    return True
+def _validator(row: Any, power: str) -> Validator:
+    """A validator in a genesis file or an RPC answer, which call its power differently."""
+    if row["pub_key"]["type"] != "tendermint/PubKeyEd25519":
+        raise ValueError(f"a validator key of type {row['pub_key']['type']!r}")
+    return Validator(base64.b64decode(row["pub_key"]["value"], validate=True), _int64(row[power]))
+
+
+def _int64(value: Any, low: int = 0) -> int:
+    """An integer that fits CometBFT's int64: what is hashed must be what was read."""
+    number = int(value)
+    if isinstance(value, float) or not low <= number < 2**63:
+        raise ValueError(f"an integer out of range: {value!r}")
+    return number
+
+
+def _text(value: Any) -> str:
+    """Text that can be hashed and printed: JSON can smuggle halves of characters."""
+    text = str(value)
+    text.encode()
+    return text
+
+
+def validators_page(result: Any) -> tuple[int, int, tuple[Validator, ...]]:
+    """The result of `/validators`: its height, how many there are on all pages, and those of this one. Raises ProofRejected."""
+    try:
+        total = _int64(result["total"])
+        if total > _MOST_VALIDATORS:
+            raise ValueError(f"{total} validators")
+        return _int64(result["block_height"]), total, tuple(_validator(row, "voting_power") for row in result["validators"])
+    except _SHAPE_ERRORS as error:
+        raise ProofRejected(f"the answer is not a list of validators: {error!r}") from error
 
 
 def signed_header(result: Any) -> SignedHeader:
     """The signed header in the result of `/commit`. Raises ProofRejected."""
     try:
-        header, commit = result["signed_header"]["header"], result["signed_header"]["commit"]
+        commit = result["signed_header"]["commit"]
         return SignedHeader(
-            header=_header(header),
-            height=int(commit["height"]),
-            round=int(commit["round"]),
+            header=_header(result["signed_header"]["header"]),
+            height=_int64(commit["height"]),
+            round=_int64(commit["round"]),
             block_id=_block_id(commit["block_id"]),
             signatures=tuple(
                 CommitSignature(
-                    flag=int(row["block_id_flag"]),
+                    flag=_int64(row["block_id_flag"]),
                     validator=bytes.fromhex(row["validator_address"]),
                     time=parse_time(row["timestamp"]),
                     signature=base64.b64decode(row["signature"] or "", validate=True),
@@ -72,6 +110,24 @@ def signed_header(result: Any) -> SignedHeader:
         )
     except _SHAPE_ERRORS as error:
         raise ProofRejected(f"the answer is not a signed header: {error!r}") from error
+
+
+def light_block(raw: Any) -> LightBlock:
+    """A light block in CometBFT's JSON (`network/light_render.py` writes it), unchecked. Raises ProofRejected."""
+    signed = signed_header(raw)
+    try:
+        rows = raw["validator_set"]["validators"]
+        return LightBlock(signed, ValidatorSet(_validator(row, "voting_power") for row in rows))
+    except _SHAPE_ERRORS as error:
+        raise ProofRejected(f"not a light block: {error!r}") from error
+
+
+def header(result: Any) -> Header:
+    """The header in the result of `/header`. Raises ProofRejected."""
+    try:
+        return _header(result["header"])
+    except _SHAPE_ERRORS as error:
+        raise ProofRejected(f"the answer is not a header: {error!r}") from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,13 +148,13 @@ def included_tx(result: Any) -> IncludedTx:
         outcome, proof = result["tx_result"], result["proof"]["proof"]
         return IncludedTx(
             raw=base64.b64decode(result["tx"], validate=True),
-            height=int(result["height"]),
+            height=_int64(result["height"]),
             code=int(outcome.get("code") or 0),
-            log=str(outcome.get("log") or ""),
-            codespace=str(outcome.get("codespace") or ""),
+            log=_text(outcome.get("log") or ""),
+            codespace=_text(outcome.get("codespace") or ""),
             proof=MerkleProof(
-                int(proof["total"]),
-                int(proof.get("index") or 0),
+                _int64(proof["total"]),
+                _int64(proof.get("index") or 0),
                 base64.b64decode(proof["leaf_hash"]),
                 tuple(base64.b64decode(aunt) for aunt in proof.get("aunts") or ()),
             ),
@@ -113,8 +169,8 @@ def abci_value(response: Any) -> AbciAnswer:
         value = response.get("value")
         return AbciAnswer(
             code=int(response.get("code") or 0),
-            log=str(response.get("log") or ""),
-            height=int(response.get("height") or 0),
+            log=_text(response.get("log") or ""),
+            height=_int64(response.get("height") or 0),
             key=base64.b64decode(response.get("key") or "", validate=True),
             value=base64.b64decode(value, validate=True) if value else None,
         )
@@ -126,7 +182,7 @@ def proof_ops(response: Any) -> tuple[ProofOp, ...]:
     """The operators in the response of `abci_query`. Raises ProofRejected."""
     try:
         return tuple(
-            ProofOp(str(row["type"]), base64.b64decode(row["key"]), base64.b64decode(row["data"]))
+            ProofOp(_text(row["type"]), base64.b64decode(row["key"]), base64.b64decode(row["data"]))
             for row in (response.get("proofOps") or {"ops": []})["ops"]
         )
     except _SHAPE_ERRORS as error:
@@ -145,10 +201,10 @@ def parse_time(text: str) -> Timestamp:
 
 def _header(raw: Any) -> Header:
     return Header(
-        version_block=int(raw["version"]["block"]),
-        version_app=int(raw["version"].get("app") or 0),
-        chain_id=str(raw["chain_id"]),
-        height=int(raw["height"]),
+        version_block=_int64(raw["version"]["block"]),
+        version_app=_int64(raw["version"].get("app") or 0),
+        chain_id=_text(raw["chain_id"]),
+        height=_int64(raw["height"]),
         time=parse_time(raw["time"]),
         last_block_id=_block_id(raw["last_block_id"]),
         **{
@@ -169,4 +225,4 @@ def _header(raw: Any) -> Header:
 
 
 def _block_id(raw: Any) -> BlockId:
-    return BlockId(bytes.fromhex(raw["hash"]), int(raw["parts"]["total"]), bytes.fromhex(raw["parts"]["hash"]))
+    return BlockId(bytes.fromhex(raw["hash"]), _int64(raw["parts"]["total"]), bytes.fromhex(raw["parts"]["hash"]))

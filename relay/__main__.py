@@ -13,7 +13,7 @@ from pathlib import Path
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 
-from network.aio.chain_client import ChainClient
+from network.aio.chain_client import client_of
 from network.aio.keys import KeyFileError, NodeKeys, load_or_create
 from network.aio.logs import configure
 from network.aio.ops import OpsServer
@@ -21,7 +21,6 @@ from network.aio.registration import keep_registered
 from network.chain_tx import RegisterNode
 from network.errors import ConfigError
 from network.ids import Role
-from network.light_json import genesis_trust
 from relay.aio.metrics import RelayMetrics
 from relay.aio.server import RelayServer
 from relay.config import RelayConfig, from_mapping
@@ -54,9 +53,7 @@ class _Relay:
     def __init__(self, config: RelayConfig, keys: NodeKeys) -> None:
         self._node = config.node
         self._keys = keys
-        self._chain = ChainClient(config.node.rpc, genesis_trust(config.node.genesis.read_bytes()))
-        if self._chain.chain_id != config.node.chain_id:
-            raise ConfigError(f"node.chain_id is {config.node.chain_id!r}, but the genesis is of {self._chain.chain_id!r}")
+        self._chain = client_of(config.node)
         self._core = RelayCore(keys.onion_private, keys.onion_public, lambda: self._chain.directory_now, os.urandom)
         self._server = RelayServer(self._core)
 

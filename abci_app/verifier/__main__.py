@@ -25,13 +25,12 @@ from abci_app.verifier.aio.scorer import Scorer
 from abci_app.verifier.aio.verifier import Verifier
 from abci_app.verifier.core import VerifierCore
 from abci_app.verifier.memory import Memory, memory_from_json
-from network.aio.chain_client import ChainClient
+from network.aio.chain_client import client_of
 from network.aio.keys import KeyFileError, load
 from network.aio.logs import configure
 from network.aio.user_node import UserNode
 from network.errors import ConfigError, DecodeError
 from network.ids import NodeId, node_id
-from network.light_json import genesis_trust
 
 log = logging.getLogger("abci_app.verifier")
 
@@ -66,7 +65,7 @@ async def _run(config: ValidatorConfig, settings: VerifierConfig, memory_file: P
     if validator is None:
         raise KeyFileError(f"{settings.keys} is not the key of a verifier in {config.node.genesis}")
     scorer = Scorer(settings.reference)
-    client = ChainClient(config.node.rpc, genesis_trust(genesis))
+    client = client_of(config.node)
     user_node = UserNode(lambda: client.directory_now, secrets.token_bytes, path_sets=1)
     verifier = Verifier(
         VerifierCore(keys.signing, validator, settings.group, secrets.token_bytes, memory=_memory(memory_file)),

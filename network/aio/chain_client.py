@@ -1,6 +1,6 @@
 """The chain as every role sees it: proven reads, signed transactions, and a directory that keeps itself fresh.
 
-Every value has passed the light client (`docs/light-client.md`): a header of more than 2/3 of the genesis power, two
+Every value has passed the light client (`docs/light-client.md`): a header that the trusted validators vouch for, two
 Merkle operators, the key that was asked for, and a height no lower than what was proven before. Absence is proven alike,
 where the answer carries such a proof; `verified` says whether it did.
 """
@@ -10,36 +10,37 @@ import base64
 import logging
 import random
 import time
-from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
 from network.aio.chain_rpc import ChainRpc, ChainUnavailable, RpcError, pause
-from network.chain_records import DIRECTORY_KEY, STORE_NAME, DirectoryRecord
-from network.chain_tx import TxKind, build_tx
+from network.aio.chain_submit import Submitter, TxResult
+from network.aio.light_client import LightClient
+from network.chain_records import DIRECTORY_KEY, PARAMS_KEY, STORE_NAME, DirectoryRecord
+from network.chain_tx import TxKind
 from network.codec import Message, decode
+from network.config import TRUSTING_PERIOD_S, NodeConfig, TrustRoot
 from network.crypto import SigningKey, sha256
 from network.directory import Directory, empty
-from network.light import GenesisTrust, Header, check_header
-from network.light_json import IncludedTx, abci_value, included_tx, proof_ops, signed_header
+from network.errors import ConfigError
+from network.light import ForkDetected, GenesisTrust, check_age
+from network.light_headers import LightBlock, Validator
+from network.light_json import IncludedTx, abci_value, genesis_trust, included_tx, proof_ops
 from network.proof import ProofRejected, check_absence, check_value, root_from_aunts
 
-__all__ = ["ChainClient", "ChainUnavailable", "ProofRejected", "Proven", "TxResult"]
+__all__ = ["ChainClient", "ChainUnavailable", "ForkDetected", "ProofRejected", "Proven", "RpcError", "TxResult", "client_of"]
 
 log = logging.getLogger(__name__)
 M = TypeVar("M", bound=Message)
 
 QUERY_PATH = f"/store/{STORE_NAME}/key"
 KEY_NOT_FOUND = 1
-STALE_NONCE = 5  # the code of abci_app/state/errors.py
-NONCE_ATTEMPTS = 4
 MAX_HEADER_AGE_S = 300.0
-HEADERS_KEPT = 32
 READ_ATTEMPTS = 5
 REPROVE_S = 60.0
-INCLUSION_S = 45.0
-REBROADCAST_S = 10.0
+MEMORY_FILE = "light.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,17 +52,6 @@ class Proven:
     verified: bool
 
 
-@dataclass(frozen=True, slots=True)
-class TxResult:
-    """What became of a transaction. Code 0 is success; a code from CheckTx comes with height 0."""
-
-    hash: bytes
-    height: int
-    code: int
-    log: str
-    codespace: str
-
-
 class ChainClient:
     """One process's view of the chain, over one or more RPC addresses that it does not trust."""
 
@@ -70,17 +60,20 @@ class ChainClient:
         rpc: Sequence[str],
         genesis: GenesisTrust,
         *,
+        root: TrustRoot | None = None,
+        trusting_period: float = TRUSTING_PERIOD_S,
+        memory: Path | None = None,
         clock: Callable[[], float] = time.time,
         max_header_age: float = MAX_HEADER_AGE_S,
     ) -> None:
+        """`root` replaces the genesis file's validators as what is trusted first; `memory` keeps the newest block."""
         self._rpc = ChainRpc(rpc)
+        self._light = LightClient(self._rpc, genesis, root=root, trusting_period=trusting_period, memory=memory, clock=clock)
+        self._submitter = Submitter(self._rpc, genesis.chain_id, clock)
         self._trust = genesis
         self._clock = clock
         self._max_age = max_header_age
-        self._headers: OrderedDict[int, bytes] = OrderedDict()
         self._proven_height = 0
-        self._nonces: dict[bytes, int] = {}
-        self._signing: dict[bytes, asyncio.Lock] = {}
         self._directory = empty(genesis.chain_id)
         self._directory_raw = b""
         self._proven_at = float("-inf")
@@ -100,8 +93,26 @@ class ChainClient:
         await self._rpc.start()
 
     async def close(self) -> None:
-        """Close the connections."""
+        """Close the connections, and remember the newest trusted block."""
+        self._light.save()
         await self._rpc.close()
+
+    @property
+    def light(self) -> LightClient:
+        """The light client below: verified blocks, counts, and whether the chain forked."""
+        return self._light
+
+    async def call(self, method: str, params: Mapping[str, object]) -> Any:
+        """The unproven result of any RPC method. Raises RpcError or ChainUnavailable."""
+        return await self._rpc.call(method, params)
+
+    async def block(self, height: int) -> LightBlock:
+        """The verified header, commit and validators of one height. Raises ProofRejected, RpcError or ChainUnavailable."""
+        return await self._light.block(height)
+
+    async def committee(self) -> tuple[Validator, ...]:
+        """The validators of the newest provable block. Raises ChainUnavailable or ProofRejected."""
+        return (await self._light.block((await self.read(PARAMS_KEY)).height + 1)).validators.validators
 
     async def height(self) -> int:
         """The latest height by the word of the RPC server (unproven)."""
@@ -111,13 +122,15 @@ class ChainClient:
         except (KeyError, TypeError, ValueError) as error:
             raise ChainUnavailable("the RPC server's status carries no height") from error
 
-    async def read(self, key: bytes) -> Proven:
-        """The proven value under a ledger key. Raises ChainUnavailable or ProofRejected."""
+    async def read(self, key: bytes, *, height: int = 0) -> Proven:
+        """The proven value under a ledger key, now or at an earlier height. Raises ChainUnavailable or ProofRejected."""
         floor = self._proven_height
         failure: Exception = ChainUnavailable("the chain has not answered")
         for attempt in range(READ_ATTEMPTS):
             try:
-                return await self._read_once(key, floor)
+                return await self._read_once(key, floor, height)
+            except ForkDetected:
+                raise
             except ProofRejected as error:
                 log.warning("an answer of the chain was refused", extra={"fields": {"reason": error}})
                 self._rpc.avoid()
@@ -128,41 +141,14 @@ class ChainClient:
                 await pause(attempt)
         raise failure
 
-    async def load(self, kind: type[M], key: bytes) -> tuple[M | None, int]:
+    async def load(self, kind: type[M], key: bytes, *, height: int = 0) -> tuple[M | None, int]:
         """The proven record under `key`, decoded, and its height; None when the chain says that there is none."""
-        proven = await self.read(key)
+        proven = await self.read(key, height=height)
         return (None if proven.value is None else decode(kind, proven.value)), proven.height
 
     async def submit(self, kind: TxKind, body: Message, key: SigningKey) -> TxResult:
-        """Sign, send, and wait until the transaction is in a block or refused. Raises ChainUnavailable.
-
-        May be called several times at once: where a later nonce overtook this one, the body is signed anew.
-        """
-        for _ in range(NONCE_ATTEMPTS - 1):
-            result = await self._submit_once(kind, body, key)
-            if result.code != STALE_NONCE:
-                return result
-        return await self._submit_once(kind, body, key)
-
-    async def _submit_once(self, kind: TxKind, body: Message, key: SigningKey) -> TxResult:
-        async with self._signing.setdefault(key.public, asyncio.Lock()):  # nonces reach the mempool in their order
-            nonce = max(self._nonces.get(key.public, 0) + 1, int(self._clock() * 1000))
-            self._nonces[key.public] = nonce
-            raw = build_tx(kind, body, key=key, chain_id=self.chain_id, nonce=nonce)
-            name = sha256(raw)
-            refused = await self._broadcast(raw, name)
-        deadline = time.monotonic() + INCLUSION_S
-        while refused is None:
-            found = await self._await_inclusion(name, min(deadline, time.monotonic() + REBROADCAST_S))
-            if found is not None:
-                return found
-            if time.monotonic() >= deadline:
-                raise ChainUnavailable(
-                    f"transaction {name.hex()} is in no block after {INCLUSION_S:.0f} s; does the chain make blocks?"
-                )
-            self._rpc.avoid()  # this server took it and nothing came of it: offer the same bytes to the next
-            refused = await self._broadcast(raw, name)
-        return refused
+        """Sign, send, and wait until the transaction is in a block or refused. Raises ChainUnavailable."""
+        return await self._submitter.submit(kind, body, key)
 
     async def transaction(self, name: bytes) -> IncludedTx | None:
         """The transaction with this hash, proven to be in its block; None when the chain says that there is none.
@@ -171,7 +157,7 @@ class ChainClient:
         """
         try:
             found = included_tx(await self._rpc.call("tx", {"hash": base64.b64encode(name).decode(), "prove": True}))
-            header = await self._header(found.height, float("inf"))
+            header = (await self._light.block(found.height)).header
         except RpcError as error:
             if "not found" in error.detail:
                 return None
@@ -209,6 +195,8 @@ class ChainClient:
         while True:
             try:
                 changed = await self._refresh()
+            except ForkDetected:
+                await asyncio.Event().wait()  # told by the light client; a restart changes nothing
             except (ChainUnavailable, ProofRejected) as error:
                 if failures == 0:
                     log.warning("the chain cannot be followed; the last directory stays", extra={"fields": {"reason": error}})
@@ -230,10 +218,12 @@ class ChainClient:
                 return False
         return await self.directory() is not before
 
-    async def _read_once(self, key: bytes, floor: int) -> Proven:
-        response = await self._query(key, prove=True)
+    async def _read_once(self, key: bytes, floor: int, height: int) -> Proven:
+        response = await self._query(key, height=height, prove=True)
         answer = abci_value(response)
-        if answer.height < floor:
+        if height and answer.height != height:
+            raise ProofRejected(f"the answer is of height {answer.height}, not of {height}")
+        if not height and answer.height < floor:
             raise ProofRejected(f"the answer is of height {answer.height}, but {floor} was proven before")
         if answer.code not in (0, KEY_NOT_FOUND):
             raise RpcError(answer.code, answer.log or "the application refused the query")
@@ -242,32 +232,18 @@ class ChainClient:
         ops = proof_ops(response)
         if answer.value is None and not ops:
             return Proven(None, answer.height, False)
-        app_hash = await self._app_hash(answer.height + 1)
+        header = (await self._light.block(answer.height + 1)).header
+        if not height:
+            check_age(header, now=self._clock(), max_age=self._max_age)
         if answer.value is None:
-            check_absence(ops, store=STORE_NAME, key=key, app_hash=app_hash)
+            check_absence(ops, store=STORE_NAME, key=key, app_hash=header.app_hash)
         else:
-            check_value(ops, store=STORE_NAME, key=key, value=answer.value, app_hash=app_hash)
+            check_value(ops, store=STORE_NAME, key=key, value=answer.value, app_hash=header.app_hash)
         self._proven_height = max(self._proven_height, answer.height)
         return Proven(answer.value, answer.height, True)
 
-    async def _app_hash(self, height: int) -> bytes:
-        """The app hash in the verified header at `height`: the state after the block before it."""
-        if height not in self._headers:
-            self._headers[height] = (await self._header(height, self._max_age)).app_hash
-            while len(self._headers) > HEADERS_KEPT:
-                self._headers.popitem(last=False)
-        return self._headers[height]
-
-    async def _header(self, height: int, max_age: float) -> Header:
-        """The verified header at `height`, no older than `max_age` seconds."""
-        signed = signed_header(await self._call("commit", {"height": str(height)}, retry=False))
-        if signed.height != height:
-            raise ProofRejected(f"asked for the header at height {height}, got {signed.height}")
-        check_header(self._trust, signed, now=self._clock(), max_age=max_age)
-        return signed.header
-
-    async def _query(self, key: bytes, *, prove: bool) -> Any:
-        params = {"path": QUERY_PATH, "data": key.hex(), "height": "0", "prove": prove}
+    async def _query(self, key: bytes, *, height: int = 0, prove: bool) -> Any:
+        params = {"path": QUERY_PATH, "data": key.hex(), "height": str(height), "prove": prove}
         result = await self._call("abci_query", params, retry=not prove)
         return result.get("response") if isinstance(result, dict) else None
 
@@ -280,31 +256,11 @@ class ChainClient:
                 raise ChainUnavailable(str(error)) from error
             raise
 
-    async def _broadcast(self, raw: bytes, name: bytes) -> TxResult | None:
-        """Offer the transaction to a mempool; the result when CheckTx refuses it, None when it waits for a block."""
-        try:
-            result = await self._rpc.call("broadcast_tx_sync", {"tx": base64.b64encode(raw).decode()})
-        except RpcError as error:
-            if "already exists in cache" in error.detail:
-                return None
-            raise ChainUnavailable(f"the mempool refused the transaction: {error.detail}") from error
-        code = int(result.get("code", 0))
-        return TxResult(name, 0, code, str(result.get("log", "")), str(result.get("codespace", ""))) if code else None
 
-    async def _await_inclusion(self, name: bytes, deadline: float) -> TxResult | None:
-        """The transaction's result once a block holds it; None at the deadline."""
-        while time.monotonic() < deadline:
-            await asyncio.sleep(0.4)
-            try:
-                found = await self._rpc.call("tx", {"hash": base64.b64encode(name).decode(), "prove": False})
-            except RpcError:  # not found yet
-                continue
-            result = found["tx_result"]
-            return TxResult(
-                name,
-                int(found["height"]),
-                int(result.get("code", 0)),
-                str(result.get("log", "")),
-                str(result.get("codespace", "")),
-            )
-        return None
+def client_of(node: NodeConfig) -> ChainClient:
+    """The client of a role's process, by its [node] table; it remembers beside the role's keys. Raises ConfigError."""
+    genesis = genesis_trust(node.genesis.read_bytes())
+    if genesis.chain_id != node.chain_id:
+        raise ConfigError(f"node.chain_id is {node.chain_id!r}, but the genesis file is of {genesis.chain_id!r}")
+    memory = node.keys.with_name(MEMORY_FILE)
+    return ChainClient(node.rpc, genesis, root=node.trust, trusting_period=node.trusting_period_s, memory=memory)

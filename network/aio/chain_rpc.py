@@ -44,6 +44,7 @@ class ChainRpc:
         self._addresses = tuple(address.rstrip("/") for address in addresses)
         self._rests: dict[str, tuple[float, float]] = {}  # address -> (not before, next rest)
         self._preferred = 0
+        self.bytes_read = 0
         self._session: aiohttp.ClientSession | None = None
 
     async def start(self) -> None:
@@ -62,37 +63,49 @@ class ChainRpc:
 
     def avoid(self) -> None:
         """The address that answered last gave a bad answer: let it rest, so that the next call asks another."""
-        self._rest(self._addresses[self._preferred])
+        self.rest(self._addresses[self._preferred])
         self._preferred = (self._preferred + 1) % len(self._addresses)
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """All addresses, in the order in which they were given."""
+        return self._addresses
+
+    def rests(self, address: str) -> bool:
+        """Whether an address failed a moment ago and is left alone."""
+        return self._rests.get(address, (0.0, 0.0))[0] > time.monotonic()
 
     async def call(self, method: str, params: Mapping[str, object]) -> Any:
         """The result of one call. Raises RpcError when CometBFT refuses it, ChainUnavailable when nobody answers."""
+        return (await self.ask(method, params))[1]
+
+    async def ask(self, method: str, params: Mapping[str, object], source: str | None = None) -> tuple[str, Any]:
+        """Who answered, and the result; with `source`, of that address alone. Raises as `call` does."""
         failures: list[str] = []
-        for offset in self._order():
-            address = self._addresses[offset]
+        for address in self._order() if source is None else [source]:
             try:
                 answer = await self._ask(address, method, params)
-            except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+            except (aiohttp.ClientError, TimeoutError, OSError, ValueError, RecursionError) as error:
                 failures.append(f"{address}: {str(error) or type(error).__name__}")
-                self._rest(address)
+                self.rest(address)
                 continue
-            self._preferred = offset
+            if source is None:
+                self._preferred = self._addresses.index(address)
             self._rests.pop(address, None)
             if answer.get("error"):
-                error_object = answer["error"]
-                raise RpcError(int(error_object.get("code", 0)), str(error_object.get("data") or error_object.get("message")))
-            return answer.get("result")
+                raise _rpc_error(answer["error"])
+            return address, answer.get("result")
         raise ChainUnavailable(
             f"no RPC address of the chain answered ({'; '.join(failures)}); is the network up? try: planetserve localnet status"
         )
 
-    def _order(self) -> list[int]:
+    def _order(self) -> list[str]:
         """Addresses to try: the preferred one first, resting ones last."""
-        count, now = len(self._addresses), time.monotonic()
-        order = [(self._preferred + step) % count for step in range(count)]
-        return sorted(order, key=lambda offset: self._rests.get(self._addresses[offset], (0.0, 0.0))[0] > now)
+        order = self._addresses[self._preferred :] + self._addresses[: self._preferred]
+        return sorted(order, key=self.rests)
 
-    def _rest(self, address: str) -> None:
+    def rest(self, address: str) -> None:
+        """Leave an address alone for a while, a longer one each time."""
         wait = self._rests.get(address, (0.0, REST_FIRST_S))[1]
         self._rests[address] = (time.monotonic() + wait, min(wait * 2, REST_MOST_S))
 
@@ -107,10 +120,18 @@ class ChainRpc:
                 raw += await response.content.read(MAX_ANSWER + 1 - len(raw))
             if len(raw) > MAX_ANSWER:
                 raise ValueError(f"an answer of more than {MAX_ANSWER} bytes")
+        self.bytes_read += len(raw)
         answer = json.loads(raw)
         if not isinstance(answer, dict):
             raise ValueError("an answer that is not a JSON-RPC object")
         return answer
+
+
+def _rpc_error(raw: Any) -> RpcError:
+    """CometBFT's error object, or whatever a stranger sent in its place."""
+    if not isinstance(raw, dict) or not isinstance(raw.get("code", 0), int):
+        return RpcError(0, str(raw)[:200])
+    return RpcError(raw.get("code", 0), str(raw.get("data") or raw.get("message")))
 
 
 async def pause(attempt: int, *, first: float = 0.25, most: float = 8.0) -> None:

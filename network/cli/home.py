@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from network.aio.chain_client import ChainClient
+from network.config import TRUSTING_PERIOD_S, TrustRoot, parse_digest
 from network.errors import ConfigError
 from network.light import GenesisTrust
 from network.light_json import genesis_trust
@@ -23,6 +25,12 @@ class Place:
     rpc: tuple[str, ...]
     genesis: Path
     gateway: str
+    root: TrustRoot | None = None
+    trusting_period: int = TRUSTING_PERIOD_S
+
+    def client(self) -> ChainClient:
+        """A light client of this network, not started. Raises ConfigError."""
+        return ChainClient(self.rpc, self.trust(), root=self.root, trusting_period=self.trusting_period)
 
     def trust(self) -> GenesisTrust:
         """The light client's trust root. Raises ConfigError."""
@@ -49,6 +57,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--genesis", type=Path, metavar="FILE", help="the genesis file proofs are checked against (default: HOME/genesis.json)"
     )
+    parser.add_argument(
+        "--trust", type=_trust_root, metavar="HEIGHT:HASH", help="a block to trust instead of a genesis file that is too old"
+    )
 
 
 def place(arguments: argparse.Namespace) -> Place:
@@ -63,7 +74,27 @@ def place(arguments: argparse.Namespace) -> Place:
         rpc=tuple(arguments.rpc) if arguments.rpc else found,
         genesis=arguments.genesis or _genesis(arguments.home),
         gateway=f"http://{listen}/v1" if listen else DEFAULT_GATEWAY,
+        root=arguments.trust or next((root for node in nodes if (root := _configured_root(node))), None),
+        trusting_period=next(
+            (node["trusting_period_s"] for node in nodes if isinstance(node.get("trusting_period_s"), int)), TRUSTING_PERIOD_S
+        ),
     )
+
+
+def _trust_root(text: str) -> TrustRoot:
+    """HEIGHT:HASH as argparse takes it."""
+    height, _, digest = text.partition(":")
+    try:
+        return TrustRoot(int(height), parse_digest(digest, "the hash"))
+    except (ValueError, ConfigError) as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is not HEIGHT:HASH with 64 hexadecimal digits") from error
+
+
+def _configured_root(node: dict[str, Any]) -> TrustRoot | None:
+    """The trust root that a node's configuration names."""
+    if "trust_height" not in node or "trust_hash" not in node:
+        return None
+    return TrustRoot(int(node["trust_height"]), parse_digest(str(node["trust_hash"]), "node.trust_hash"))
 
 
 def _configurations(home: Path) -> list[dict[str, Any]]:

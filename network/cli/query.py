@@ -221,7 +221,7 @@ async def ask(arguments: argparse.Namespace) -> int:
     """Answer one question and print the answer."""
     network = home.place(arguments)
     trust = network.trust()
-    client = ChainClient(network.rpc, trust)
+    client = network.client()
     await client.start()
     try:
         query = Query(client, trust, arguments)

@@ -4,7 +4,6 @@ import argparse
 import sys
 from pathlib import Path
 
-from network.aio.chain_client import ChainClient
 from network.aio.keys import NodeKeys, load
 from network.chain_tx import RegisterNode, RetireNode, TxKind, UpdateNode
 from network.cli import home
@@ -20,7 +19,7 @@ async def submit(arguments: argparse.Namespace) -> int:
     network = home.place(arguments)
     held = load(arguments.keys)
     kind, body = transaction(arguments, held)
-    client = ChainClient(network.rpc, network.trust())
+    client = network.client()
     await client.start()
     try:
         result = await client.submit(kind, body, held.signing)

@@ -17,7 +17,7 @@ from typing import Any
 
 from aiohttp import web
 
-from network.aio.chain_client import ChainClient
+from network.aio.chain_client import ChainClient, client_of
 from network.aio.keys import KeyFileError, NodeKeys, load_or_create
 from network.aio.logs import configure
 from network.aio.ops import OpsServer
@@ -31,7 +31,6 @@ from network.gateway.aio.metrics import GatewayMetrics
 from network.gateway.aio.server import GatewayServer
 from network.gateway.config import GatewayConfig, from_mapping
 from network.ids import Role
-from network.light_json import genesis_trust
 
 log = logging.getLogger("network.gateway")
 
@@ -143,10 +142,7 @@ def start(path: Path) -> int:
     try:
         config = from_mapping(tomllib.loads(path.read_text()), path.parent)
         configure(config.node.name, config.node.log_level)
-        client = ChainClient(config.node.rpc, genesis_trust(config.node.genesis.read_bytes()))
-        if client.chain_id != config.node.chain_id:
-            raise ConfigError(f"node.chain_id is {config.node.chain_id!r}, but the genesis file is of {client.chain_id!r}")
-        asyncio.run(Gateway(config, client, load_or_create(config.node.keys)).run())
+        asyncio.run(Gateway(config, client_of(config.node), load_or_create(config.node.keys)).run())
     except (KeyFileError, RegistrationRefused) as error:
         print(f"gateway: {error}", file=sys.stderr)
         return 5

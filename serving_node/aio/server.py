@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 
-from network.aio.chain_client import ChainClient
+from network.aio.chain_client import client_of
 from network.aio.keys import NodeKeys
 from network.aio.ops import OpsServer
 from network.aio.registration import keep_registered
@@ -21,7 +21,6 @@ from network.chain_tx import RegisterNode
 from network.errors import ConfigError
 from network.ids import Role
 from network.inference import InferenceRequest, ReplyFrame
-from network.light_json import genesis_trust
 from serving_node.aio.answering import Answering
 from serving_node.aio.clove_server import CloveServer, ReplyStream
 from serving_node.aio.embedded import EmbeddedEngine
@@ -54,9 +53,7 @@ class Sidecar:
         self._config = config
         self._keys = keys
         self._engine = engine
-        self._chain = ChainClient(node.rpc, genesis_trust(node.genesis.read_bytes()))
-        if self._chain.chain_id != node.chain_id:
-            raise ConfigError(f"node.chain_id is {node.chain_id!r}, but the genesis is of {self._chain.chain_id!r}")
+        self._chain = client_of(node)
         registry = CollectorRegistry()
         group = config.engine.group
         self._group = Group(

@@ -14,6 +14,18 @@ from network.directory import Directory
 from network.geometry import GEOMETRY
 from network.handshake import RelayHandshake
 from network.ids import Role, node_id
+from network.light_headers import (
+    BlockId,
+    CommitSignature,
+    Header,
+    LightBlock,
+    SignedHeader,
+    Timestamp,
+    Validator,
+    ValidatorSet,
+    header_hash,
+    precommit_bytes,
+)
 from network.onion import RelayLayer
 
 NOW = 1_800_000_000.0
@@ -169,3 +181,62 @@ def directory_of(draw: Callable[[int], bytes]) -> Callable[..., Directory]:
         return Directory(DirectoryRecord("test-chain", 1, 10, b"", tuple(entries)), 10)
 
     return make
+
+
+Members = Sequence[tuple[SigningKey, int]]
+
+
+def _sign_block(
+    members: Members,
+    coming: Members | None = None,
+    *,
+    height: int,
+    time: Timestamp,
+    chain_id: str = "test-chain",
+    silent: Sequence[SigningKey] = (),
+    round_: int = 0,
+    **changes: Any,
+) -> LightBlock:
+    """A block that `members` signed, all but the silent ones; `coming` is the next height's set, `changes` other fields."""
+    validators, after = (
+        ValidatorSet(Validator(key.public, power) for key, power in keys) for keys in (members, coming or members)
+    )
+    fields: dict[str, Any] = {
+        "last_commit_hash": b"\x03" * 32,
+        "data_hash": b"\x04" * 32,
+        "consensus_hash": b"\x05" * 32,
+        "app_hash": b"\x06" * 32,
+        "last_results_hash": b"\x07" * 32,
+        "evidence_hash": b"\x08" * 32,
+        "proposer_address": validators.validators[0].address,
+        "last_block_id": BlockId(b"\x01" * 32, 1, b"\x02" * 32),
+        **changes,
+    }
+    header = Header(
+        version_block=11,
+        version_app=1,
+        chain_id=chain_id,
+        height=height,
+        time=time,
+        validators_hash=validators.hash,
+        next_validators_hash=after.hash,
+        **fields,
+    )
+    unsigned = SignedHeader(header, height, round_, BlockId(header_hash(header), 1, b"\x09" * 32), ())
+    keys = {key.public: key for key, _ in members}
+    quiet = {key.public for key in silent}
+    at = Timestamp(time.seconds, 9)
+    message = precommit_bytes(unsigned, at, chain_id)
+    places = tuple(
+        CommitSignature(1, b"", Timestamp(-62_135_596_800, 0), b"")
+        if entry.public_key in quiet
+        else CommitSignature(2, entry.address, at, keys[entry.public_key].sign(message))
+        for entry in validators.validators
+    )
+    return LightBlock(SignedHeader(header, height, round_, unsigned.block_id, places), validators)
+
+
+@pytest.fixture(scope="session")
+def sign_block() -> Callable[..., LightBlock]:
+    """Makes blocks signed by any validators."""
+    return _sign_block

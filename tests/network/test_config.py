@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from network.config import Address, Table, known_tables, node_config, parse_address
+from network.config import Address, Table, TrustRoot, known_tables, node_config, parse_address
 from network.errors import ConfigError
 
 HOME = Path("/net/relay-03")
@@ -31,6 +31,14 @@ def test_the_common_table_is_read() -> None:
     assert config.genesis == Path("/net/genesis.json") and config.keys == HOME / "keys.json"
 
 
+def test_a_trust_root_replaces_the_genesis_files() -> None:
+    config = node_config({"node": NODE}, HOME)
+    assert config.trust is None and config.trusting_period_s == 7 * 24 * 3600
+    named = {"trust_height": 90, "trust_hash": "AB" * 32, "trusting_period_s": 86400}
+    config = node_config({"node": {**NODE, **named}}, HOME)
+    assert config.trust == TrustRoot(90, b"\xab" * 32) and config.trusting_period_s == 86400
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
@@ -48,6 +56,10 @@ def test_the_common_table_is_read() -> None:
         ({"log_level": "loud"}, "node.log_level"),
         ({"genesis": ""}, "node.genesis"),
         ({"colour": "red"}, "node.colour"),
+        ({"trust_height": 5}, "node.trust_hash is missing"),
+        ({"trust_hash": "ab" * 32}, "node.trust_height is missing"),
+        ({"trust_height": 5, "trust_hash": "ab"}, "node.trust_hash must be 64"),
+        ({"trusting_period_s": 0}, "node.trusting_period_s"),
     ],
 )
 def test_a_bad_value_names_its_key(change: dict[str, Any], words: str) -> None:

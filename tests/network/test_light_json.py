@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from network.errors import ConfigError
-from network.light import Timestamp
+from network.light_headers import Timestamp
 from network.light_json import abci_value, genesis_trust, included_tx, parse_time, proof_ops, signed_header
 from network.proof import ProofRejected
 

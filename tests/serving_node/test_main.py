@@ -22,7 +22,9 @@ def start(path: Path) -> subprocess.CompletedProcess[str]:
 def written(folder: Path, *, model: str = "none.gguf", kind: str = "embedded") -> Path:
     key = base64.b64encode(SigningKey(bytes(32)).public).decode()
     validator = {"pub_key": {"type": "tendermint/PubKeyEd25519", "value": key}, "power": "1"}
-    (folder / "genesis.json").write_text(json.dumps({"chain_id": "c", "validators": [validator]}))
+    (folder / "genesis.json").write_text(
+        json.dumps({"genesis_time": "2026-11-21T00:00:00Z", "chain_id": "c", "validators": [validator]})
+    )
     ports = []
     for _ in range(3):
         with socket.socket() as probe:

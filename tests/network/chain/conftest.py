@@ -2,7 +2,7 @@
 
 import base64
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -15,18 +15,9 @@ from network.chain_records import STORE_NAME
 from network.chain_tx import SignedTx, decode_tx, verify_tx
 from network.codec import encode
 from network.crypto import SigningKey, sha256
-from network.light import (
-    BlockId,
-    CommitSignature,
-    GenesisTrust,
-    Header,
-    SignedHeader,
-    Timestamp,
-    TrustedValidator,
-    header_hash,
-    merkle_root,
-    precommit_bytes,
-)
+from network.light import GenesisTrust
+from network.light_headers import LightBlock, Timestamp, Validator, merkle_root
+from network.light_render import light_block_json
 from network.proof import ABSENT, EMPTY_LEAF, OPERATOR, MerkleProof, ValueOp, leaf_hash
 
 CHAIN = "test-chain"
@@ -41,11 +32,15 @@ def b64(raw: bytes) -> str:
 class Chain:
     """Heights from 1; `states[h]` holds the rows after block h. `tamper` may change any result on its way out."""
 
+    sign: Callable[..., LightBlock]
     keys: list[SigningKey] = field(default_factory=lambda: [SigningKey(bytes([at]) * 32) for at in (11, 12, 13, 14)])
     states: list[dict[bytes, bytes]] = field(default_factory=lambda: [{}])
     txs: list[list[bytes]] = field(default_factory=lambda: [[]])
     codes: dict[bytes, int] = field(default_factory=dict)
-    headers: dict[int, SignedHeader] = field(default_factory=dict)
+    blocks: dict[int, LightBlock] = field(default_factory=dict)
+    members: list[tuple[SigningKey, int]] = field(default_factory=list)
+    coming: list[tuple[SigningKey, int]] = field(default_factory=list)
+    evidence: list[Any] = field(default_factory=list)
     time: float = NOW
     down: bool = False
     tamper: Callable[[str, Any], Any] = lambda method, result: result
@@ -54,9 +49,13 @@ class Chain:
     calls: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     url: str = ""
 
+    def __post_init__(self) -> None:
+        self.members = self.members or [(key, 10) for key in self.keys]
+        self.coming = self.coming or self.members
+
     @property
     def trust(self) -> GenesisTrust:
-        return GenesisTrust(CHAIN, 1, [TrustedValidator(key.public, 10) for key in self.keys])
+        return GenesisTrust(CHAIN, 1, [Validator(key.public, 10) for key in self.keys], Timestamp(int(NOW), 0))
 
     @property
     def height(self) -> int:
@@ -66,21 +65,17 @@ class Chain:
         return self.time
 
     def block(self, changes: dict[bytes, bytes] | None = None, txs: list[bytes] | None = None) -> int:
-        """Decide one more block; its header carries the state before it."""
+        """Decide one more block, a moment after the last; its header carries the state before it."""
         number, before = len(self.states), self.states[-1]
-        header = Header(
-            11, 0, CHAIN, number, Timestamp(int(self.time), 5), BlockId(b"\x01" * 32, 1, b"\x02" * 32), b"\x03" * 32,
-            merkle_root([sha256(tx) for tx in txs or []]), self.trust.validators_hash, self.trust.validators_hash, b"\x04" * 32,
-            app_hash(self.tree(before).root()), b"\x05" * 32, b"\x06" * 32, b"\x07" * 20,
-        )  # fmt: skip
-        block_id = BlockId(header_hash(header), 1, b"\x08" * 32)
-        signed = SignedHeader(header, number, 0, block_id, ())
-        places = []
-        for validator in self.trust.validators:
-            key = next(key for key in self.keys if key.public == validator.public_key)
-            message = precommit_bytes(signed, Timestamp(int(self.time), 9), CHAIN)
-            places.append(CommitSignature(2, validator.address, Timestamp(int(self.time), 9), key.sign(message)))
-        self.headers[number] = replace(signed, signatures=tuple(places))
+        self.blocks[number] = self.sign(
+            self.members,
+            self.coming,
+            height=number,
+            time=Timestamp(int(self.time), number),
+            app_hash=app_hash(self.tree(before).root()),
+            data_hash=merkle_root([sha256(tx) for tx in txs or []]),
+        )
+        self.members = self.coming
         self.states.append({**before, **(changes or {})})
         self.txs.append(list(txs or []))
         return number
@@ -111,9 +106,25 @@ class Chain:
         return {"sync_info": {"latest_block_height": str(self.height)}}
 
     def do_commit(self, height: str) -> Any:
-        if int(height) not in self.headers:
+        return {"signed_header": light_block_json(self._block(height))["signed_header"], "canonical": True}
+
+    def do_header(self, height: str) -> Any:
+        return {"header": light_block_json(self._block(height))["signed_header"]["header"]}
+
+    def do_validators(self, height: str, page: str, per_page: str) -> Any:
+        rows = light_block_json(self._block(height))["validator_set"]["validators"]
+        first, count = (int(page) - 1) * int(per_page), int(per_page)
+        part = rows[first : first + count]
+        return {"block_height": height, "validators": part, "count": str(len(part)), "total": str(len(rows))}
+
+    def do_broadcast_evidence(self, evidence: Any) -> Any:
+        self.evidence.append(evidence)
+        return {"hash": "00"}
+
+    def _block(self, height: str) -> LightBlock:
+        if int(height) not in self.blocks:
             raise LookupError(f"height {height} must be less than or equal to the current blockchain height {self.height}")
-        return {"signed_header": commit_json(self.headers[int(height)])}
+        return self.blocks[int(height)]
 
     def do_abci_query(self, path: str, data: str, height: str, prove: bool) -> Any:
         at, key = int(height) or self.height - 1, bytes.fromhex(data)
@@ -160,62 +171,42 @@ class Chain:
             {"pub_key": {"type": "tendermint/PubKeyEd25519", "value": b64(key.public)}, "power": "10", "name": f"v{at}"}
             for at, key in enumerate(self.keys)
         ]
-        return json.dumps({"chain_id": CHAIN, "initial_height": "1", "validators": rows}).encode()
+        genesis = {"genesis_time": "2023-11-14T22:13:20Z", "chain_id": CHAIN, "initial_height": "1", "validators": rows}
+        return json.dumps(genesis).encode()
 
 
-def commit_json(signed: SignedHeader) -> Any:
-    def block_id(value: BlockId) -> Any:
-        return {"hash": value.hash.hex(), "parts": {"total": value.parts_total, "hash": value.parts_hash.hex()}}
-
-    def time(value: Timestamp) -> str:
-        assert value.seconds == int(NOW)
-        return f"2023-11-14T22:13:20.{value.nanos:09d}Z"
-
-    header = signed.header
-    digests = {
-        name: getattr(header, name).hex()
-        for name in (
-            "last_commit_hash", "data_hash", "validators_hash", "next_validators_hash", "consensus_hash", "app_hash",
-            "last_results_hash", "evidence_hash", "proposer_address",
-        )
-    }  # fmt: skip
-    return {
-        "header": {
-            "version": {"block": str(header.version_block)},
-            "chain_id": header.chain_id,
-            "height": str(header.height),
-            "time": time(header.time),
-            "last_block_id": block_id(header.last_block_id),
-            **digests,
-        },
-        "commit": {
-            "height": str(signed.height),
-            "round": signed.round,
-            "block_id": block_id(signed.block_id),
-            "signatures": [
-                {
-                    "block_id_flag": place.flag,
-                    "validator_address": place.validator.hex(),
-                    "timestamp": time(place.time),
-                    "signature": b64(place.signature),
-                }
-                for place in signed.signatures
-            ],
-        },
-    }
-
-
-@pytest.fixture
-async def chain() -> AsyncIterator[Chain]:
-    """A chain of two empty blocks, served on a free port."""
-    held = Chain()
-    held.block()
-    held.block()
+async def serve(held: Chain) -> web.AppRunner:
+    """Serve a chain on a free port."""
     app = web.Application(client_max_size=2**22)
     app.router.add_post("/", held.serve)
     runner = web.AppRunner(app)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     held.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    return runner
+
+
+@pytest.fixture
+async def chain(sign_block: Callable[..., LightBlock]) -> AsyncIterator[Chain]:
+    """A chain of two empty blocks, served on a free port."""
+    held = Chain(sign_block)
+    held.block()
+    held.block()
+    runner = await serve(held)
     yield held
     await runner.cleanup()
+
+
+@pytest.fixture
+async def mirror(chain: Chain) -> AsyncIterator[Callable[..., Awaitable[Chain]]]:
+    """Serves the same chain at further addresses, each with its own height, lies and outages."""
+    runners: list[web.AppRunner] = []
+
+    async def make() -> Chain:
+        copy = replace(chain, calls=[], evidence=[], tamper=lambda method, result: result, check_tx=lambda tx: 0)
+        runners.append(await serve(copy))
+        return copy
+
+    yield make
+    for runner in runners:
+        await runner.cleanup()

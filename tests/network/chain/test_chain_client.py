@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from network.aio import chain_client
+from network.aio import chain_client, chain_submit
 from network.aio.chain_client import ChainClient, ChainUnavailable, ProofRejected
 from network.aio.chain_rpc import pause
 from network.chain_records import DIRECTORY_KEY, DirectoryEntry, DirectoryRecord
@@ -27,8 +27,8 @@ def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
         await asyncio.sleep(0)
 
     monkeypatch.setattr(chain_client, "pause", at_once)
-    monkeypatch.setattr(chain_client, "INCLUSION_S", 1.0)
-    monkeypatch.setattr(chain_client, "REBROADCAST_S", 0.5)
+    monkeypatch.setattr(chain_submit, "INCLUSION_S", 1.0)
+    monkeypatch.setattr(chain_submit, "REBROADCAST_S", 0.5)
 
 
 @pytest.fixture
@@ -200,7 +200,7 @@ async def test_an_overtaken_nonce_is_signed_again_and_not_for_ever(chain: Any, c
     nonces.clear()
     chain.check_tx = stale(100)
     assert (await client.submit(TxKind.RETIRE_NODE, RetireNode(), SIGNER)).code == 5
-    assert len(nonces) == chain_client.NONCE_ATTEMPTS
+    assert len(nonces) == chain_submit.NONCE_ATTEMPTS
 
 
 async def test_one_keys_transactions_reach_the_mempool_in_the_order_of_their_nonces(chain: Any, client: ChainClient) -> None:

@@ -75,7 +75,12 @@ def _run(config: Path) -> subprocess.CompletedProcess[str]:
 
 def _settings(folder: Path, listen: str) -> Path:
     key = {"type": "tendermint/PubKeyEd25519", "value": "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="}
-    genesis = {"chain_id": "test", "initial_height": "1", "validators": [{"pub_key": key, "power": "1"}]}
+    genesis = {
+        "genesis_time": "2026-11-21T00:00:00Z",
+        "chain_id": "test",
+        "initial_height": "1",
+        "validators": [{"pub_key": key, "power": "1"}],
+    }
     (folder / "genesis.json").write_text(json.dumps(genesis))
     path = folder / "config.toml"
     path.write_text(
