@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from network.crypto import SigningKey
@@ -116,6 +116,7 @@ def test_the_clock_is_asked() -> None:
         check_age(HEADERS[1].header, now=now + 62.0, max_age=60.0)
 
 
+@settings(deadline=None)
 @given(st.integers(0, 3), st.integers(0, 511))
 def test_no_bit_of_a_signature_is_free(at: int, bit: int) -> None:
     place = HEADERS[2].signatures[at]
@@ -249,6 +250,7 @@ def sets(draw: st.DrawFn) -> list[Members]:
     return held
 
 
+@settings(deadline=None)
 @given(sets(), st.data())
 def test_skipping_agrees_with_the_sequential_twin(sign_block: Sign, held: list[Members], data: st.DataObject) -> None:
     blocks, base, now = history(sign_block, held), root(held[0]), START + 500.0
@@ -258,6 +260,7 @@ def test_skipping_agrees_with_the_sequential_twin(sign_block: Sign, held: list[M
     assert verified[-1] is blocks[target] and heights(verified) == sorted(set(heights(verified)))
 
 
+@settings(deadline=None)
 @given(sets(), st.data())
 def test_a_forged_branch_is_accepted_by_neither(sign_block: Sign, held: list[Members], data: st.DataObject) -> None:
     """From some height on, a coalition that never holds more than a third signs together with strangers of any power."""

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from network.light_headers import MOST_POWER, BlockId, Validator, ValidatorSet, header_hash, merkle_root
@@ -63,6 +63,7 @@ def aunts_of(leaves: list[bytes], index: int) -> list[bytes]:
     return [*aunts_of(leaves[split:], index - split), merkle_root(leaves[:split])]
 
 
+@settings(deadline=None)
 @given(st.lists(st.binary(max_size=4), min_size=1, max_size=20), st.data())
 def test_aunts_lead_to_the_root_from_every_leaf(leaves: list[bytes], data: st.DataObject) -> None:
     index = data.draw(st.integers(0, len(leaves) - 1))
