@@ -37,7 +37,7 @@ class SigningGuard:
         self._mark_path = mark_path(config)
         self._mark: Signed | None = None
         self._seen = 0
-        self._lock = _lock_home(self._home)
+        self._lock = lock_home(self._home)
         self._name: socket.socket | None = None
         try:
             if not self._remote:
@@ -134,7 +134,8 @@ def holder(home: Path) -> int | None:
     return None
 
 
-def _lock_home(home: Path) -> int:
+def lock_home(home: Path) -> int:
+    """Hold CometBFT's home: the descriptor of the lock. Raises Running when a validator runs on it."""
     try:
         lock = os.open(home / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:

@@ -11,15 +11,11 @@ class Notifier:
         self._address = f"\0{address[1:]}" if address.startswith("@") else address
         self._ready = False
 
-    @property
-    def waits(self) -> bool:
-        """Whether systemd waits to hear that we are ready."""
-        return bool(self._address) and not self._ready
-
     def ready(self) -> None:
-        """The validator follows the chain."""
-        self._ready = True
-        self._send(b"READY=1")
+        """Application and CometBFT run. How far they are is for `validator status`: a chain may wait for others."""
+        if not self._ready:
+            self._ready = True
+            self._send(b"READY=1")
 
     def alive(self) -> None:
         """The supervisor does its rounds."""

@@ -120,14 +120,10 @@ class Supervisor:
             if comet.exit_code is not None or comet.fault:
                 return self._comet_end(comet)
             self._guard.tick()
-            self._report()
+            self._notifier.ready()
+            self._notifier.alive()
             self._wait(min(TICK, self._mind_verifier()))
         return "stopped"
-
-    def _report(self) -> None:
-        self._notifier.alive()
-        if self._notifier.waits and is_ready(self._config.node.metrics):
-            self._notifier.ready()
 
     def _await_socket(self, app: Child) -> bool:
         """Whether the application listens; CometBFT would sleep 3 s after a first dial that fails."""

@@ -14,6 +14,7 @@ from pathlib import Path
 
 ROLES = {"validator": "abci_app", "relay": "relay", "node": "serving_node", "gateway": "network.gateway"}
 MODULES = {"query": "network.cli.query", "chat": "network.cli.chat", "keys": "network.cli.keys", "tx": "network.cli.tx"}
+OPERATOR = "abci_app.cli"  # everything about a validator but running it
 USAGE = 2
 
 HELP = """usage: planetserve COMMAND ...
@@ -25,7 +26,7 @@ A decentralised, anonymous, verifiable network for serving open language models.
   query       read the ledger, proven: nodes, node, epoch, params, tx, directory, committee, transcript
   tx          write to the ledger: register, update, retire
   keys        a node's keys: new, show
-  validator   start: run a verification node (CometBFT, ledger application, verifier)
+  validator   init, start, status, reset, rollback, upgrade, guard, systemd: a verification node's life
   relay       start: run a relay
   node        start: run a model node
   gateway     start: run the OpenAI-compatible gateway
@@ -35,7 +36,7 @@ Exit codes: 0 done, 1 failed, 2 usage, 3 preflight, 4 network unreachable, 5 key
 
 START_HELP = """usage: planetserve {role} start (--config FILE | NAME [--home HOME])
 
-Run a {role} in the foreground until Ctrl-C. NAME means HOME/NAME/config.toml."""
+Run a {role} in the foreground until Ctrl-C. NAME means HOME/NAME/config.toml, else NAME/config.toml."""
 
 
 def main() -> int:
@@ -51,6 +52,8 @@ def main() -> int:
     if command == "localnet":
         return _become("localnet", rest)
     if command in ROLES:
+        if command == "validator" and rest[:1] != ["start"]:
+            return _run(OPERATOR, "validator", rest)
         return _start(command, rest)
     if command in MODULES:
         return _run(MODULES[command], command, rest)
@@ -103,8 +106,14 @@ def _config(words: list[str]) -> Path | None:
     if values.get("--config") and not names:
         return Path(values["--config"])
     if len(names) == 1 and "--config" not in values and values["--home"]:
-        return Path(values["--home"]) / names[0] / "config.toml"
+        return configuration(names[0], values["--home"])
     return None
+
+
+def configuration(name: str, home: str) -> Path:
+    """The configuration of a node of the home, else of the folder that is called so."""
+    named, own = Path(home) / name / "config.toml", Path(name) / "config.toml"
+    return own if own.is_file() and not named.is_file() else named
 
 
 def _become(module: str, words: list[str]) -> int:

@@ -1,0 +1,214 @@
+"""The operator's commands against a validator that they made themselves: a chain of one, from `init` to `reset`."""
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from abci_app.cli.unit import unit
+
+SECRETS = ("signing_seed", "onion_private", "priv_key")
+
+
+def run(*words: str | Path, typed: str = "") -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "network.cli.main", "validator", *map(str, words)]
+    return subprocess.run(command, input=typed, capture_output=True, text=True, check=False)
+
+
+def document(*words: str | Path, code: int = 0) -> Any:
+    done = run(*words, "--output", "json")
+    assert done.returncode == code, done.stderr + done.stdout
+    return json.loads(done.stdout)
+
+
+@contextlib.contextmanager
+def started(home: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """`planetserve validator start`, ended with the block."""
+    with (home.parent / f"{home.name}.log").open("ab") as log:
+        command = [sys.executable, "-m", "network.cli.main", "validator", "start", str(home)]
+        process = subprocess.Popen(command, stdout=log, stderr=log)
+    try:
+        yield process
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait()
+
+
+def until(holds: Callable[[], bool], home: Path) -> None:
+    deadline = time.monotonic() + 120
+    while not holds():
+        assert time.monotonic() < deadline, (home.parent / f"{home.name}.log").read_text()[-3000:]
+        time.sleep(0.2)
+
+
+@pytest.fixture
+def ports() -> list[str]:
+    found: list[str] = []
+    for port in range(24300 + os.getpid() % 300, 25300):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            found.append(f"127.0.0.1:{port}")
+        if len(found) == 6:
+            break
+    return found
+
+
+@pytest.fixture
+def home(tmp_path: Path, ports: list[str], comet_binary: Path) -> Path:
+    """A fresh validator that begins a chain of its own."""
+    made = tmp_path / "mine"
+    where = ["--rpc", ports[0], "--p2p", ports[1], "--metrics", ports[2], "--cometbft", comet_binary]
+    said = document("init", made, "--chain-id", "operator-test", "--block-interval", "100", *where)
+    assert said["chain_id"] == "operator-test" and said["peer"].endswith(f"@{ports[1]}")
+    return made
+
+
+@pytest.mark.e2e
+def test_a_validator_s_life(home: Path) -> None:
+    (home / "config.toml").write_text((home / "config.toml").read_text().replace("= 500", "= 0"))
+    before = document("status", home, code=4)
+    assert not before["running"] and before["reason"] == "it does not run"
+    with started(home):
+        until(lambda: run("status", home).returncode == 0, home)
+        until(lambda: document("status", home)["cometbft"]["height"] >= 5, home)
+        well = document("status", home)
+        assert set(well["processes"]) == {"application", "cometbft"} and well["application"]["ready"]
+        assert well["cometbft"]["voting_power"] == 10 and well["cometbft"]["missed_blocks"].startswith("0 of ")
+        assert well["disk"]["application_bytes"] > 0 and well["signed"]["height"] >= 5
+        for command in (("reset", home, "--yes"), ("guard", home, "--raise-to", "900")):
+            refused = run(*command)
+            assert refused.returncode == 3 and "stop it first" in refused.stderr
+    signed = document("guard", home)["state"]
+    key = (home / "comet" / "config" / "priv_validator_key.json").read_bytes()
+    declined = run("reset", home, typed="no\n")
+    assert declined.returncode == 1 and "nothing is removed" in declined.stdout and (home / "app.db").exists()
+    assert run("reset", home, "--yes").returncode == 0
+    assert not (home / "app.db").exists() and not (home / "comet" / "data" / "blockstore.db").exists()
+    assert document("guard", home)["state"] == signed, "what the key has signed is never reset"
+    assert (home / "comet" / "config" / "priv_validator_key.json").read_bytes() == key
+    assert "there is no data" in run("reset", home, "--yes").stdout
+
+
+@pytest.mark.e2e
+def test_a_lost_signing_state_is_raised_and_never_lowered(home: Path) -> None:
+    with started(home):
+        until(lambda: run("status", home).returncode == 0, home)
+    state = home / "comet" / "data" / "priv_validator_state.json"
+    signed = document("guard", home)["mark"]["height"]
+    state.unlink()
+    refused = run("start", home)
+    assert refused.returncode == 3 and f"has signed height {signed}" in refused.stderr and "--raise-to" in refused.stderr
+    assert run("guard", home, "--raise-to", str(signed - 1)).returncode == 3
+    raised = document("guard", home, "--raise-to", str(signed + 50))
+    assert raised["state"] == raised["mark"] == {"height": signed + 50, "round": 0, "step": 3}
+    assert json.loads(state.read_text()).keys() == {"height", "round", "step"}, "no signature that could be used again"
+
+
+@pytest.mark.e2e
+def test_a_second_validator_joins_the_chain_of_the_first(
+    home: Path, tmp_path: Path, ports: list[str], comet_binary: Path
+) -> None:
+    with started(home):
+        until(lambda: run("status", home).returncode == 0, home)
+        node = json.loads((home / "comet" / "config" / "node_key.json").read_text())
+        assert node["priv_key"]
+        shown = subprocess.run(
+            [comet_binary, "show-node-id", f"--home={home / 'comet'}"], capture_output=True, text=True, check=True
+        )
+        joined = tmp_path / "joined"
+        peer = f"{shown.stdout.strip()}@{ports[1]}"
+        where = ["--rpc", ports[3], "--p2p", ports[4], "--metrics", ports[5], "--cometbft", comet_binary]
+        said = document("init", joined, "--genesis", home / "genesis.json", "--peer", peer, *where)
+        assert said["chain_id"] == "operator-test" and any("tx propose validator" in step for step in said["next"])
+        with started(joined):
+            until(lambda: document_or_none(joined) >= 5, joined)
+            assert document("status", joined)["cometbft"]["peers"] == 1
+            assert document("status", joined)["cometbft"]["missed_blocks"] is None, "it has no vote yet"
+
+
+def document_or_none(home: Path) -> int:
+    done = run("status", home, "--output", "json")
+    comet = json.loads(done.stdout)["cometbft"]
+    return int(comet["height"]) if comet and done.returncode == 0 else 0
+
+
+def test_init_overwrites_nothing_and_leaves_nothing_half(tmp_path: Path, comet_binary: Path) -> None:
+    made = tmp_path / "v"
+    cometbft = ["--cometbft", comet_binary]
+    for words, reason in (
+        ([], "--chain-id ID to begin one"),
+        (["--genesis", tmp_path / "none.json"], "cannot be read"),
+        (["--chain-id", "c", "--rpc", "0.0.0.0:1"], "loopback only"),
+        (["--chain-id", "c", "--rpc", "nowhere"], "must be HOST:PORT"),
+    ):
+        refused = run("init", made, *words, *cometbft)
+        assert refused.returncode == 3 and reason in refused.stderr, refused
+        assert os.listdir(tmp_path) == []
+    done = run("init", made, "--chain-id", "c", *cometbft)
+    assert done.returncode == 0 and "planetserve validator start" in done.stdout
+    secret = json.loads((made / "verifier_keys.json").read_text())["signing_seed"]
+    assert secret not in done.stdout and all(word not in done.stdout for word in SECRETS)
+    for path in made.rglob("*"):
+        assert path.is_dir() or path.stat().st_mode & 0o077 == 0, path
+    again = run("init", made, "--chain-id", "c", *cometbft)
+    assert again.returncode == 3 and "exists already" in again.stderr
+    other = run("init", tmp_path / "w", "--genesis", made / "genesis.json", "--chain-id", "d", *cometbft)
+    assert other.returncode == 3 and "is of the chain 'c'" in other.stderr
+
+
+def test_upgrades_are_registered_listed_and_forgotten(home: Path, tmp_path: Path) -> None:
+    missing = run("upgrade", "add", "spring", home, "--python", tmp_path / "none")
+    assert missing.returncode == 3 and "there is no" in missing.stderr
+    foreign = run("upgrade", "add", "spring", home, "--python", shutil.which("true") or "")
+    assert foreign.returncode == 3 and "does not hold a PlanetServe" in foreign.stderr
+    assert document("upgrade", "list", home) == {"environments": [], "current": ""}
+    unknown = run("upgrade", "remove", "spring", home)
+    assert unknown.returncode == 3 and "no environment is registered" in unknown.stderr
+
+
+def test_a_validator_is_named_in_one_way(home: Path) -> None:
+    for words in ([], ["mine", "--config", home / "config.toml"]):
+        refused = run("status", *words)
+        assert refused.returncode == 3 and "name one validator" in refused.stderr
+    assert run("status", "mine", "--home", home.parent).returncode == 4
+    assert run("status", "--config", home / "config.toml").returncode == 4
+    assert run("status", "nobody", "--home", home.parent).returncode == 3
+
+
+def test_the_systemd_unit_is_one_that_systemd_takes(home: Path, tmp_path: Path) -> None:
+    done = run("systemd", home)
+    assert done.returncode == 0 and f'--config "{home}/config.toml"' in done.stdout
+    odd = unit('50% "x"', Path("/srv/a b%/config.toml"), Path("/opt/p$y"), "nobody", Path("/srv/a b%/comet"))
+    assert '--config "/srv/a b%%/config.toml"' in odd and '"/opt/p$$y"' in odd
+    if (analyze := shutil.which("systemd-analyze")) is None:
+        pytest.skip("no systemd-analyze here to judge the unit")
+    path = tmp_path / "planetserve-validator.service"
+    path.write_text(done.stdout)
+    judged = subprocess.run([analyze, "verify", path], capture_output=True, text=True, check=False)
+    assert path.name not in judged.stderr, judged.stderr
+
+
+def test_a_service_manager_is_told_that_the_validator_runs(home: Path, tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        manager.settimeout(120)
+        command = [sys.executable, "-m", "abci_app", "--config", str(home / "config.toml")]
+        environ = {**os.environ, "NOTIFY_SOCKET": str(tmp_path / "notify")}
+        process = subprocess.Popen(command, env=environ, stderr=subprocess.DEVNULL)
+        assert manager.recv(64) == b"READY=1"
+        assert manager.recv(64) == b"WATCHDOG=1"
+        process.send_signal(signal.SIGTERM)
+        while (word := manager.recv(64)) == b"WATCHDOG=1":
+            continue
+        assert word == b"STOPPING=1"
+        assert process.wait() == 0
