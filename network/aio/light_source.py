@@ -71,9 +71,7 @@ class BlockSource:
             asked = {"height": str(height), "page": str(page), "per_page": str(PAGE)}
             at, total, part = validators_page((await self._rpc.ask("validators", asked, source))[1])
             if at != height or not part:
-                raise ProofRejected(
-                    f"asked for the validators at height {height}, got those at {at}, {len(part)} on page {page}"
-                )
+                raise ProofRejected(f"asked for the validators at height {height}, got {len(part)} of those at {at}")
             rows += part
             page += 1
         try:

@@ -11,7 +11,17 @@ from hypothesis import strategies as st
 
 from network.errors import ConfigError
 from network.light_headers import Timestamp
-from network.light_json import abci_value, genesis_trust, included_tx, parse_time, proof_ops, signed_header
+from network.light_json import (
+    abci_value,
+    genesis_trust,
+    header,
+    included_tx,
+    light_block,
+    parse_time,
+    proof_ops,
+    signed_header,
+    validators_page,
+)
 from network.proof import ProofRejected
 
 FOLDER = Path(__file__).parent.parent / "vectors"
@@ -73,8 +83,32 @@ def test_an_answer_without_operators_has_none() -> None:
     assert len(proof_ops(ANSWERS["query"])) == 2
 
 
+@pytest.mark.parametrize("number", ["9223372036854775808", "-1", 1.0, float("inf"), "x", None])
+def test_a_number_that_comet_could_not_hash_is_refused(number: Any) -> None:
+    for part, name in (("header", "height"), ("commit", "height"), ("commit", "round")):
+        answer = deepcopy(HEADERS["commits"][1])
+        answer["signed_header"][part][name] = number
+        with pytest.raises(ProofRejected):
+            signed_header(answer)
+
+
+def test_text_that_cannot_be_hashed_is_refused() -> None:
+    answer = deepcopy(HEADERS["commits"][1])
+    answer["signed_header"]["header"]["chain_id"] = "\ud800"
+    with pytest.raises(ProofRejected):
+        signed_header(answer)
+
+
+@given(ANY_JSON)
+def test_blocks_headers_and_validators_of_any_other_shape_are_refused(value: Any) -> None:
+    for read in (light_block, header, validators_page):
+        with pytest.raises(ProofRejected):
+            read(value)
+
+
 @pytest.mark.parametrize(
-    "raw", [b"", b"{}", b"[]", b'{"chain_id":"c","validators":[]}', b'{"chain_id":"c","validators":[{"power":"1"}]}']
+    "raw",
+    [b"", b"{}", b"[]", b"[" * 100_000, b'{"chain_id":"c","validators":[]}', b'{"chain_id":"c","validators":[{"power":"1"}]}'],
 )
 def test_a_file_that_is_no_genesis_stops_the_start(raw: bytes) -> None:
     with pytest.raises(ConfigError, match="genesis"):
