@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from time import monotonic, sleep
 
 _PR_SET_PDEATHSIG = 1
@@ -53,6 +54,12 @@ class Child:
     def exit_code(self) -> int | None:
         """Its exit code, negative for a signal; None while it runs."""
         return self.process.poll()
+
+    def ends_within(self, seconds: float) -> bool:
+        """Whether it ends, or has ended, in that time."""
+        with suppress(subprocess.TimeoutExpired):
+            self.process.wait(seconds)
+        return self.exit_code is not None
 
     def describe_end(self) -> str:
         """How it ended, for the log."""

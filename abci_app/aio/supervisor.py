@@ -29,6 +29,7 @@ from network.errors import ConfigError, PlanetServeError
 
 SOCKET_PATIENCE = 30.0
 STOP_PATIENCE = 3.0
+FAULT_PATIENCE = 0.5
 HEALTHY_SECONDS = 60.0
 FIRST_DELAY, LONGEST_DELAY = 0.5, 30.0
 # Below the engines, so that scoring never slows an answer, yet not starved out of its window on a machine that is full.
@@ -116,6 +117,8 @@ class Supervisor:
         comet = self._comet = CometBFT(self._config, self._guard.descriptors)
         while not self._stopping:
             if app.exit_code is not None:
+                return self._application_end(app)
+            if comet.fault and app.ends_within(FAULT_PATIENCE):  # the application's death made it fail
                 return self._application_end(app)
             if comet.exit_code is not None or comet.fault:
                 return self._comet_end(comet)

@@ -77,7 +77,7 @@ def sweep(tools: dict[str, Any], methods: tuple[str, ...], phases: tuple[str, ..
         assert tools["committed"](validator, raw).get("code", 0) == 0, "a registration that counted twice, or never"
     heights = tools["same_as_undisturbed"](validator)
     for raw in sent:
-        assert validator.result(raw).get("code", 0) == 0
+        assert tools["in_a_block"](validator, raw).get("code", 0) == 0
     tools["measured"]("F1", crashes=len(recoveries), heights=heights, slowest_recovery_s=round(max(recoveries), 2))
     return recoveries
 
@@ -90,6 +90,7 @@ def tools(
     registration: Any,
     until: Any,
     committed: Any,
+    in_a_block: Any,
     same_as_undisturbed: Any,
     measured: Any,
 ) -> dict[str, Any]:

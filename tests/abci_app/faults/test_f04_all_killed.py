@@ -17,7 +17,7 @@ def kill_all(validators: list[Any], until: Any) -> None:
 
 
 def all_killed_under_load(
-    chain: Any, rounds: int, until: Any, registration: Any, committed: Any, same_everywhere: Any, measured: Any
+    chain: Any, rounds: int, until: Any, registration: Any, committed: Any, in_a_block: Any, same_everywhere: Any, measured: Any
 ) -> None:
     chain.start()
     chain.wait_height(2)
@@ -39,13 +39,15 @@ def all_killed_under_load(
             until(lambda v=member, h=height: v.height() >= h + 2, member.log)
         measured("F4", nodes=len(chain.validators), round=number, recovered_s=round(time.monotonic() - began, 2))
         for raw, events in kept.items():
-            assert validator.result(raw)["events"] == events, "a committed transaction is lost"
+            assert in_a_block(validator, raw)["events"] == events, "a committed transaction is lost"
     same_everywhere(chain)
 
 
 @pytest.fixture
-def tools(until: Any, registration: Any, committed: Any, same_everywhere: Any, measured: Any) -> tuple[Any, ...]:
-    return until, registration, committed, same_everywhere, measured
+def tools(
+    until: Any, registration: Any, committed: Any, in_a_block: Any, same_everywhere: Any, measured: Any
+) -> tuple[Any, ...]:
+    return until, registration, committed, in_a_block, same_everywhere, measured
 
 
 def test_f04_application_and_cometbft_killed_together(make_chain: Any, fast: Any, tools: tuple[Any, ...]) -> None:

@@ -16,6 +16,7 @@ def test_f05_a_paused_validator_catches_up(
     until: Any,
     registration: Any,
     committed: Any,
+    in_a_block: Any,
     same_everywhere: Any,
     measured: Any,
     what: str,
@@ -44,7 +45,7 @@ def test_f05_a_paused_validator_catches_up(
     height = other.height()
     caught_up = until(lambda: paused.height() >= height, paused.log)
     measured("F5", what=what, paused_s=seconds, blocks_meanwhile=progress, caught_up_s=round(caught_up, 2))
-    assert paused.result(raw).get("code", 0) == 0
+    assert in_a_block(paused, raw).get("code", 0) == 0
     same_everywhere(chain)
     assert paused.children() == children, "nothing died of standing still"
 

@@ -51,7 +51,7 @@ def ended(validator: Any) -> bool:
 
 
 def test_f08_no_room_for_the_application(
-    make_chain: Any, fast: Any, small_disk: Any, registration: Any, until: Any, committed: Any, measured: Any
+    make_chain: Any, fast: Any, small_disk: Any, registration: Any, until: Any, committed: Any, in_a_block: Any, measured: Any
 ) -> None:
     """The Commit that finds no room ends the process; nothing is answered, and nothing committed is lost."""
     validator = make_chain(1, params=fast).validators[0]
@@ -73,7 +73,7 @@ def test_f08_no_room_for_the_application(
     seconds = until(lambda: validator.height() >= 3, validator.log)
     before = validator.height()
     until(lambda: validator.height() >= before + 3, validator.log)
-    assert validator.result(raw).get("code", 0) == 0
+    assert in_a_block(validator, raw).get("code", 0) == 0
     measured("F8", disk="application", recovered_s=round(seconds, 2))
     hashes = {at: validator.app_hash(at) for at in range(1, before)}
     assert validator.stop() == 0
@@ -91,6 +91,7 @@ def test_f08_no_room_for_cometbft(
     registration: Any,
     until: Any,
     committed: Any,
+    in_a_block: Any,
     same_as_undisturbed: Any,
     measured: Any,
 ) -> None:
@@ -112,6 +113,6 @@ def test_f08_no_room_for_cometbft(
         validator.start()
     before = 2
     seconds = until(lambda: validator.height() >= before + 3, validator.log)
-    assert validator.result(raw).get("code", 0) == 0
+    assert in_a_block(validator, raw).get("code", 0) == 0
     measured("F8", disk="CometBFT", recovered_s=round(seconds, 2))
     same_as_undisturbed(validator)

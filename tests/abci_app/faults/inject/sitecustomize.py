@@ -1,6 +1,6 @@
 """Faults inside a real application process. Tests put this folder on PYTHONPATH, and Python imports it at its start.
 
-The product has no hook: when `abci_app.abci.dispatch` is imported, its `answer` is wrapped here. Orders are JSON files in
+The product has no hook: when `abci_app.abci.dispatch` is imported, its `respond` is wrapped here. Orders are JSON files in
 the folder that PLANETSERVE_FAULTS names, read at every call, so a test gives and takes them while the process runs:
 
 crash.json     {"method", "phase": "before" | "during" | "after", "calls"}: SIGKILL, obeyed once. `during` dies at the given
@@ -62,27 +62,26 @@ def dying_after(crash: dict[str, Any]) -> Callable[[FrameType, str, Any], None]:
     return profile
 
 
-def ordered_answer(dispatch: ModuleType, method: str, request: Any) -> bytes | None:
+def ordered_answer(abci: Any, method: str, request: Any) -> Any:
     """What a misbehaving validator answers; None when it behaves."""
-    abci = dispatch.abci
     block = order("proposer")
     if block is not None and method in ("prepare_proposal", "process_proposal"):
         txs = [bytes.fromhex(tx) for tx in block["txs"]]
         if method == "prepare_proposal":
-            return bytes(abci.Response(prepare_proposal=abci.ResponsePrepareProposal(txs=txs)).SerializeToString())
+            return abci.Response(prepare_proposal=abci.ResponsePrepareProposal(txs=txs))
         if list(request.txs) == txs:
-            return bytes(abci.Response(process_proposal=abci.ResponseProcessProposal(status=1)).SerializeToString())
+            return abci.Response(process_proposal=abci.ResponseProcessProposal(status=1))
     if method == "process_proposal" and order("refuse") is not None:
-        return bytes(abci.Response(process_proposal=abci.ResponseProcessProposal(status=2)).SerializeToString())
+        return abci.Response(process_proposal=abci.ResponseProcessProposal(status=2))
     return None
 
 
 def wrap(dispatch: ModuleType) -> None:
-    answer: Callable[..., bytes] = dispatch.answer
+    respond: Callable[[Any, str, Any], Any] = dispatch.respond
 
-    def faulty(app: Any, method: str, request: Any, *rest: Any) -> bytes:
+    def faulty(app: Any, method: str, request: Any) -> Any:
         time.sleep((order("delays") or {}).get(method, 0))
-        misbehaving = ordered_answer(dispatch, method, request)
+        misbehaving = ordered_answer(dispatch.abci, method, request)
         if misbehaving is not None:
             return misbehaving
         if method == "commit" and (torn := order("torn", once=True)) is not None:
@@ -90,18 +89,18 @@ def wrap(dispatch: ModuleType) -> None:
             resource.setrlimit(resource.RLIMIT_FSIZE, (torn["bytes"], torn["bytes"]))
         crash = order("crash") or {}
         if crash.get("method") != method:
-            return answer(app, method, request, *rest)
+            return respond(app, method, request)
         order("crash", once=True)
         if crash["phase"] == "before":
             die(crash, "before")
         if crash["phase"] == "during":
             sys.setprofile(dying_after(crash))
-        answer(app, method, request, *rest)
+        respond(app, method, request)
         sys.setprofile(None)
         die(crash, "after")
         raise AssertionError("a killed process goes on")
 
-    dispatch.answer = faulty  # type: ignore[attr-defined]
+    dispatch.respond = faulty  # type: ignore[attr-defined]
 
 
 class Finder(MetaPathFinder):

@@ -38,7 +38,7 @@ def started(networked: Any, fast: Any) -> Any:
 
 
 def test_f06_halves_stand_still_and_go_on_together(
-    started: Any, until: Any, registration: Any, committed: Any, same_everywhere: Any, measured: Any
+    started: Any, until: Any, registration: Any, committed: Any, in_a_block: Any, same_everywhere: Any, measured: Any
 ) -> None:
     chain, network = started()
     before = registration(1)
@@ -50,14 +50,14 @@ def test_f06_halves_stand_still_and_go_on_together(
     assert heights(chain, (0, 1, 2, 3)) == stuck, "half of the power decided a block"
     seconds = healed(chain, network, until)
     measured("F6", kind=network.kind, cut="halves", healed_s=round(seconds, 2))
-    assert chain.validators[3].result(before).get("code", 0) == 0
+    assert in_a_block(chain.validators[3], before).get("code", 0) == 0
     same_everywhere(chain)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_f06_one_node_cut_off_catches_up(
-    started: Any, until: Any, registration: Any, committed: Any, same_everywhere: Any, measured: Any, kind: str
+    started: Any, until: Any, registration: Any, committed: Any, in_a_block: Any, same_everywhere: Any, measured: Any, kind: str
 ) -> None:
     chain, network = started(kind)
     network.cut(ONE)
@@ -69,7 +69,7 @@ def test_f06_one_node_cut_off_catches_up(
     assert heights(chain, (3,)) == stuck and heights(chain, (0,)) > others
     seconds = healed(chain, network, until)
     measured("F6", kind=kind, cut="one", healed_s=round(seconds, 2))
-    assert chain.validators[3].result(raw).get("code", 0) == 0
+    assert in_a_block(chain.validators[3], raw).get("code", 0) == 0
     same_everywhere(chain)
 
 
@@ -90,7 +90,7 @@ def test_f06_halves_for_long(started: Any, until: Any, same_everywhere: Any, mea
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_f06_a_ring_goes_on(
-    started: Any, until: Any, registration: Any, committed: Any, same_everywhere: Any, measured: Any, kind: str
+    started: Any, until: Any, registration: Any, committed: Any, in_a_block: Any, same_everywhere: Any, measured: Any, kind: str
 ) -> None:
     """Each validator hears two of three others; what it misses comes round."""
     chain, network = started(kind)
@@ -109,7 +109,7 @@ def test_f06_a_ring_goes_on(
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_f06_links_that_come_and_go(
-    started: Any, until: Any, registration: Any, committed: Any, same_everywhere: Any, measured: Any, kind: str
+    started: Any, until: Any, registration: Any, committed: Any, in_a_block: Any, same_everywhere: Any, measured: Any, kind: str
 ) -> None:
     chain, network = started(kind)
     rng, sent = random.Random(6), [registration(number) for number in range(12)]
