@@ -5,13 +5,22 @@ row below it), stored at the shallowest depth where it is alone; empty subtrees 
 nodes, an update touches about log2(n) of them, and the shape depends on the rows alone, not on their history.
 """
 
-from collections.abc import Iterable, Iterator
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from abci_app.state.app_hash import DEPTH, EMPTY, EMPTY_LEAF, HASH_LENGTH, fold, inner_hash, leaf_hash, leaf_index
 
 _BRANCH, _LEAF = b"B", b"L"
+_BRANCH_BYTE = _BRANCH[0]
+_DEPTHS = tuple(bytes([depth]) for depth in range(DEPTH + 1))
+
+Writes = dict[bytes, bytes | None]
+# One changed row: its index, its key, and its new leaf hash, or None when it goes.
+_Row = tuple[int, bytes, bytes | None]
+# What an update left below a node: its hash, and its row if there is exactly one.
+_Subtree = tuple[bytes, _Row | None]
 
 
 class Nodes(Protocol):
@@ -30,26 +39,9 @@ class Proof:
     aunts: tuple[bytes, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class _Row:
-    """One changed row: its new leaf hash, or None when it goes."""
-
-    index: int
-    key: bytes
-    leaf: bytes | None
-
-
-@dataclass(frozen=True, slots=True)
-class _Subtree:
-    """What an update left below a node: its hash, and its row if there is exactly one."""
-
-    hash: bytes
-    lone: _Row | None
-
-
 def node_key(depth: int, prefix: int) -> bytes:
     """depth u8 | prefix u64-be: the node whose leaves' indices begin with these `depth` bits."""
-    return bytes([depth]) + prefix.to_bytes(8, "big")
+    return _DEPTHS[depth] + prefix.to_bytes(8, "big")
 
 
 class Tree:
@@ -73,9 +65,8 @@ class Tree:
             if node is None:
                 return EMPTY[level]
             if node[:1] == _LEAF:
-                row = _row(node)
-                assert row.leaf is not None
-                return fold(row.index, row.leaf, level) if row.index >> level == prefix else EMPTY[level]
+                index, _, leaf = _row(node)
+                return fold(index, leaf, level) if index >> level == prefix else EMPTY[level]
         assert node is not None
         return inner_hash(*_sides(node))
 
@@ -88,21 +79,21 @@ class Tree:
             if node is None:
                 continue
             if node[:1] == _LEAF:
-                row = _row(node)
-                if row.index >> (DEPTH - depth) == prefix:
-                    yield row.key
+                index, key, _ = _row(node)
+                if index >> (DEPTH - depth) == prefix:
+                    yield key
                 continue
             sides = (1, 0) if at >= depth else (prefix >> (depth - at - 1) & 1,)
             ahead.extend((at + 1, bits << 1 | side) for side in sides)
 
-    def update(self, changes: Iterable[tuple[bytes, bytes | None]]) -> tuple[bytes, dict[bytes, bytes | None]]:
+    def update(self, changes: Iterable[tuple[bytes, bytes | None]]) -> tuple[bytes, Writes]:
         """The root after these row changes (None removes), and the node writes that lead there."""
-        rows = [_Row(leaf_index(k), k, None if v is None else leaf_hash(k, v)) for k, v in changes]
-        writes: dict[bytes, bytes | None] = {}
+        rows: list[_Row] = [(leaf_index(k), k, None if v is None else leaf_hash(k, v)) for k, v in changes]
+        writes: Writes = {}
         if not rows:
             return self.root(), writes
-        rows.sort(key=lambda row: row.index)
-        return self._update(0, 0, rows, writes).hash, writes
+        rows.sort(key=_index)
+        return self._update(0, 0, rows, writes)[0], writes
 
     def prove(self, key: bytes) -> Proof:
         """The proof of the row under `key`, or of its absence."""
@@ -116,12 +107,11 @@ class Tree:
                 beside.append(left if index >> (DEPTH - depth - 1) & 1 else right)
                 continue
             if node is not None:
-                other = _row(node)
-                assert other.leaf is not None
-                if other.index == index:
-                    leaf = other.leaf
+                other, _, held = _row(node)
+                if other == index:
+                    leaf = held
                 else:
-                    _append_divergence(beside, index, other.index, other.leaf)
+                    _append_divergence(beside, index, other, held)
             break
         beside.extend(EMPTY[DEPTH - depth - 1] for depth in range(len(beside), DEPTH))
         return Proof(index, leaf, tuple(reversed(beside)))
@@ -133,45 +123,78 @@ class Tree:
             if node is None:
                 return None
             if node[:1] == _LEAF:
-                row = _row(node)
-                return row.key if row.index == index else None
+                held, key, _ = _row(node)
+                return key if held == index else None
         raise AssertionError("a branch below the leaves: the tree's nodes are corrupt")
 
-    def _update(self, depth: int, prefix: int, rows: list[_Row], writes: dict[bytes, bytes | None]) -> _Subtree:
+    def _update(self, depth: int, prefix: int, rows: Sequence[_Row], writes: Writes, lone: bool = False) -> _Subtree:
+        if len(rows) == 1 and not lone:
+            replaced = self._replace(depth, prefix, rows[0], writes)
+            if replaced is not None:
+                return replaced
+            lone = True
         key = node_key(depth, prefix)
         node = self._nodes.get(key)
-        if node is None or node[:1] == _LEAF:
-            kept = [row for row in rows if row.leaf is not None]
+        if node is None or node[0] != _BRANCH_BYTE:
+            kept = [row for row in rows if row[2] is not None]
             if node is not None:
                 held = _row(node)
-                if all(row.key != held.key for row in rows):
+                if all(row[1] != held[1] for row in rows):
                     kept.append(held)
-                    kept.sort(key=lambda row: row.index)
+                    kept.sort(key=_index)
             if not kept and node is not None:
                 writes[key] = None
             return _build(depth, prefix, kept, writes)
         left_hash, right_hash = _sides(node)
-        left_rows, right_rows = _split(rows, DEPTH - depth - 1)
-        left = self._side(depth + 1, prefix << 1, left_rows, left_hash, writes)
-        right = self._side(depth + 1, prefix << 1 | 1, right_rows, right_hash, writes)
+        at = _split(rows, depth, prefix)
+        # The changed subtree of a side, or its old hash when no row below it changes.
+        left = self._update(depth + 1, prefix << 1, rows[:at], writes, lone) if at else left_hash
+        right = self._update(depth + 1, prefix << 1 | 1, rows[at:], writes, lone) if at < len(rows) else right_hash
         return self._join(depth, prefix, left, right, writes)
 
-    def _side(
-        self, depth: int, prefix: int, rows: list[_Row], held: bytes, writes: dict[bytes, bytes | None]
-    ) -> _Subtree | bytes:
-        """The changed subtree of one side, or its old hash when no row below it changes."""
-        return self._update(depth, prefix, rows, writes) if rows else held
+    def _replace(self, depth: int, prefix: int, row: _Row, writes: Writes) -> _Subtree | None:
+        """The usual case, without recursion: one row below this node, which is there already and stays. None for any
+        other, with nothing written."""
+        index, key, leaf = row
+        if leaf is None:
+            return None
+        get = self._nodes.get
+        path: list[tuple[bytes, bytes, bytes, int]] = []
+        while True:
+            at = _DEPTHS[depth] + prefix.to_bytes(8, "big")
+            node = get(at)
+            if node is None:
+                return None
+            if node[0] != _BRANCH_BYTE:
+                break
+            depth += 1
+            side = index >> (DEPTH - depth) & 1
+            prefix = prefix << 1 | side
+            left, right = _sides(node)
+            path.append((at, left, right, side))
+        if node[1 + HASH_LENGTH :] != key:
+            return None
+        writes[at] = _LEAF + leaf + key
+        below = fold(index, leaf, DEPTH - depth)
+        if not path:
+            return below, row
+        for at, left, right, side in reversed(path):
+            if side:
+                right = below
+            else:
+                left = below
+            writes[at] = _BRANCH + left + right
+            below = inner_hash(left, right)
+        return below, None
 
-    def _join(
-        self, depth: int, prefix: int, left: _Subtree | bytes, right: _Subtree | bytes, writes: dict[bytes, bytes | None]
-    ) -> _Subtree:
+    def _join(self, depth: int, prefix: int, left: _Subtree | bytes, right: _Subtree | bytes, writes: Writes) -> _Subtree:
         key = node_key(depth, prefix)
         empty = EMPTY[DEPTH - depth - 1]
-        left_hash = left if isinstance(left, bytes) else left.hash
-        right_hash = right if isinstance(right, bytes) else right.hash
+        left_hash = left if isinstance(left, bytes) else left[0]
+        right_hash = right if isinstance(right, bytes) else right[0]
         if left_hash == empty and right_hash == empty:
             writes[key] = None
-            return _Subtree(EMPTY[DEPTH - depth], None)
+            return EMPTY[DEPTH - depth], None
         lone: _Row | None = None
         if left_hash == empty:
             lone = self._lone(depth + 1, prefix << 1 | 1, right)
@@ -179,40 +202,43 @@ class Tree:
             lone = self._lone(depth + 1, prefix << 1, left)
         if lone is not None:
             # A row that is alone again rises to the shallowest depth, so that the shape does not remember the others.
-            writes[node_key(depth + 1, lone.index >> (DEPTH - depth - 1))] = None
+            writes[node_key(depth + 1, lone[0] >> (DEPTH - depth - 1))] = None
             return _build(depth, prefix, [lone], writes)
         writes[key] = _BRANCH + left_hash + right_hash
-        return _Subtree(inner_hash(left_hash, right_hash), None)
+        return inner_hash(left_hash, right_hash), None
 
     def _lone(self, depth: int, prefix: int, side: _Subtree | bytes) -> _Row | None:
-        if isinstance(side, _Subtree):
-            return side.lone
+        if not isinstance(side, bytes):
+            return side[1]
         node = self._nodes.get(node_key(depth, prefix))
-        return _row(node) if node is not None and node[:1] == _LEAF else None
+        return _row(node) if node is not None and node[0] != _BRANCH_BYTE else None
 
 
-def _build(depth: int, prefix: int, rows: list[_Row], writes: dict[bytes, bytes | None]) -> _Subtree:
+def _build(depth: int, prefix: int, rows: Sequence[_Row], writes: Writes) -> _Subtree:
     """A subtree of exactly these rows, where nothing of it is stored but possibly the node itself."""
     level = DEPTH - depth
     if not rows:
-        return _Subtree(EMPTY[level], None)
-    key = node_key(depth, prefix)
+        return EMPTY[level], None
     if len(rows) == 1:
-        row = rows[0]
-        assert row.leaf is not None
-        writes[key] = _LEAF + row.leaf + row.key
-        return _Subtree(fold(row.index, row.leaf, level), row)
-    assert level > 0, f"two rows share the leaf {rows[0].index}: transition.py must have refused the second"
-    left_rows, right_rows = _split(rows, level - 1)
-    left = _build(depth + 1, prefix << 1, left_rows, writes).hash
-    right = _build(depth + 1, prefix << 1 | 1, right_rows, writes).hash
-    writes[key] = _BRANCH + left + right
-    return _Subtree(inner_hash(left, right), None)
+        index, key, leaf = rows[0]
+        assert leaf is not None
+        writes[node_key(depth, prefix)] = _LEAF + leaf + key
+        return fold(index, leaf, level), rows[0]
+    assert level > 0, f"two rows share the leaf {rows[0][0]}: transition.py must have refused the second"
+    at = _split(rows, depth, prefix)
+    left = _build(depth + 1, prefix << 1, rows[:at], writes)[0]
+    right = _build(depth + 1, prefix << 1 | 1, rows[at:], writes)[0]
+    writes[node_key(depth, prefix)] = _BRANCH + left + right
+    return inner_hash(left, right), None
 
 
-def _split(rows: list[_Row], bit: int) -> tuple[list[_Row], list[_Row]]:
-    at = next((position for position, row in enumerate(rows) if row.index >> bit & 1), len(rows))
-    return rows[:at], rows[at:]
+def _index(row: _Row) -> int:
+    return row[0]
+
+
+def _split(rows: Sequence[_Row], depth: int, prefix: int) -> int:
+    """How many of the rows below a node, in index order, are on its left side."""
+    return bisect_left(rows, (prefix << 1 | 1) << (DEPTH - depth - 1), key=_index)
 
 
 def _sides(node: bytes) -> tuple[bytes, bytes]:
@@ -220,9 +246,9 @@ def _sides(node: bytes) -> tuple[bytes, bytes]:
     return node[1 : 1 + HASH_LENGTH], node[1 + HASH_LENGTH :]
 
 
-def _row(node: bytes) -> _Row:
+def _row(node: bytes) -> tuple[int, bytes, bytes]:
     key = node[1 + HASH_LENGTH :]
-    return _Row(leaf_index(key), key, node[1 : 1 + HASH_LENGTH])
+    return leaf_index(key), key, node[1 : 1 + HASH_LENGTH]
 
 
 def _append_divergence(beside: list[bytes], index: int, other: int, leaf: bytes) -> None:

@@ -43,11 +43,18 @@ def _empty_subtrees() -> tuple[bytes, ...]:
 EMPTY = _empty_subtrees()
 
 
+# What stands before a node that has the empty subtree of its level to its left: most of the hashing of a lone row.
+_EMPTY_LEFT = tuple(b"\x01" + empty for empty in EMPTY)
+
+
 def fold(index: int, leaf: bytes, level: int) -> bytes:
     """The hash of the subtree of `level` levels whose only row is this leaf."""
     node = leaf
     for height in range(level):
-        node = inner_hash(EMPTY[height], node) if index >> height & 1 else inner_hash(node, EMPTY[height])
+        if index >> height & 1:
+            node = sha256(_EMPTY_LEFT[height] + node).digest()
+        else:
+            node = sha256(b"\x01" + node + EMPTY[height]).digest()
     return node
 
 
