@@ -17,7 +17,7 @@ from abci_app.state.context import BlockContext
 from abci_app.state.envelope import OpenedTx, require_nonce
 from abci_app.state.errors import CODESPACE, TxError
 from abci_app.state.genesis import Genesis, genesis_state
-from abci_app.state.state import MemoryReader, Reader, State
+from abci_app.state.state import Decoded, MemoryReader, Reader, State
 from abci_app.state.transition import Block, BlockResult, TxResult, apply_block, open_tx
 from abci_app.tree import Nodes, Tree
 from network.chain_records import CURRENT_EPOCH_KEY, EpochRecord
@@ -94,6 +94,8 @@ class Application:
         self._opened: dict[bytes, OpenedTx] = {}
         self._opened_bytes = 0
         self._codes: list[int] = []
+        self._decoded = Decoded()
+        self._state: tuple[int, State] | None = None
 
     @property
     def height(self) -> int:
@@ -117,8 +119,9 @@ class Application:
         root, writes = Tree({}).update(changes)
         rows = {key: value for key, value in changes if value is not None}
         nodes = {key: value for key, value in writes.items() if value is not None}
-        staged = Staged(genesis.initial_height - 1, app_hash(root), changes, tuple(sorted(writes.items())))
+        staged = Staged(genesis.initial_height - 1, app_hash(root), changes, tuple(writes.items()))
         self._genesis = (_MemoryVersion(MemoryReader(rows), nodes), staged)
+        self._state = None
         return staged.app_hash
 
     def query(self, path: str, key: bytes, height: int, prove: bool) -> QueryAnswer:
@@ -131,7 +134,7 @@ class Application:
         The handler's own check waits for the block: a verifier may send a moment before its window opens."""
         try:
             opened = self._open(raw, self.chain_id)
-            require_nonce(opened.tx, State(self._latest()))
+            require_nonce(opened.tx, self._present())
         except TxError as error:
             return TxResult(error.code, error.log, codespace=CODESPACE)
         if opened.fault is not None:
@@ -141,7 +144,7 @@ class Application:
     def prepare_proposal(self, txs: Sequence[bytes], max_bytes: int) -> list[bytes]:
         """The transactions to propose, the committee's first, so that a flood cannot starve an epoch; mempool order
         otherwise. What ProcessProposal would refuse is left out, and so is a nonce that has become stale."""
-        state = State(self._latest())
+        state = self._present()
         committee = {record.verifier_key for _, record in members(state)}
         opened: list[tuple[bool, SignedTx, bytes]] = []
         for raw in txs:
@@ -172,14 +175,14 @@ class Application:
 
     def finalize_block(self, block: BlockContext, txs: Sequence[bytes]) -> tuple[BlockResult, bytes]:
         """Apply the decided block and stage the outcome. May come again for the same height."""
-        latest = self._latest()
+        before = self._present()
         expected = self._store.height + 1 if self._store.height else self._initial_height()
         assert block.height == expected, f"FinalizeBlock of height {block.height}, expected {expected}"
-        after, result = apply_block(State(latest), Block(block, tuple(txs)), self._open)
-        rows = tuple((key, value) for key, value in after.changes() if latest.get(key) != value)
+        after, result = apply_block(before, Block(block, tuple(txs)), self._open)
+        rows = tuple((key, value) for key, value in after.changes() if before.get(key) != value)
         root, nodes = Tree(self._latest_nodes()).update(rows)
         self._codes = [tx_result.code for tx_result in result.tx_results]
-        self._staged = Staged(block.height, app_hash(root), rows, tuple(sorted(nodes.items())))
+        self._staged = Staged(block.height, app_hash(root), rows, tuple(nodes.items()))
         return result, self._staged.app_hash
 
     def commit(self) -> None:
@@ -197,13 +200,18 @@ class Application:
         """The running epoch's number, for the metrics; None before the first Commit."""
         if self._store.height == 0:
             return None
-        from_store = State(self._store.version(self._store.height))
-        record = from_store.load(EpochRecord, CURRENT_EPOCH_KEY)
+        record = self._present().load(EpochRecord, CURRENT_EPOCH_KEY)
         return record.number if record is not None else None
 
     def _initial_height(self) -> int:
         assert self._genesis is not None, "FinalizeBlock before InitChain"
         return self._genesis[1].height + 1
+
+    def _present(self) -> State:
+        """The last committed state, or the genesis state before the first Commit; nobody writes to it."""
+        if self._state is None or self._state[0] != self._store.height:
+            self._state = (self._store.height, State(self._latest(), self._decoded))
+        return self._state[1]
 
     def _latest(self) -> Reader:
         if self._genesis is not None:

@@ -38,16 +38,12 @@ def encode_varint(value: int) -> bytes:
 def decode_varint(raw: bytes, at: int) -> tuple[int, int]:
     """Read one minimal varint of at most 10 bytes: (value, position after it)."""
     value = shift = 0
-    start = at
-    while True:
-        if at >= len(raw) or at - start > 9:
-            raise DecodeError("a varint is truncated or longer than 10 bytes")
-        byte = raw[at]
-        value |= (byte & 0x7F) << shift
+    for byte in raw[at : at + 10]:
         at += 1
         if byte < 0x80:
-            break
+            if byte == 0 and shift:
+                raise DecodeError("a varint is not minimal")
+            return value | byte << shift, at
+        value |= (byte & 0x7F) << shift
         shift += 7
-    if byte == 0 and at - start > 1:
-        raise DecodeError("a varint is not minimal")
-    return value, at
+    raise DecodeError("a varint is truncated or longer than 10 bytes")

@@ -23,7 +23,7 @@ from abci_app.aio.database import (
     settle,
     side_path,
 )
-from abci_app.aio.versions import META_KEY, NODE, ROW, Rows, Version, before, undo_key, undone_key
+from abci_app.aio.versions import META_KEY, NODE, REMEMBERED, ROW, Rows, Version, before, undo_key, undone_key
 from abci_app.application import Staged
 from abci_app.state.app_hash import app_hash
 from abci_app.tree import Nodes, Tree
@@ -51,7 +51,7 @@ class LevelStore:
         except StoreError:
             self._db.close()
             raise
-        self._rows = Rows(self._db, self._meta.height)
+        self._rows = Rows(self._db, self._meta.height, REMEMBERED)
 
     @property
     def chain_id(self) -> str:
@@ -94,16 +94,23 @@ class LevelStore:
         for key, value in base.items():
             if value is not None:
                 batch.put(key, value)
-        for key, value in _flat(staged.rows, staged.nodes).items():
-            stood = base.get(key) if genesis is not None else self._db.get(key)
-            batch.put(undo_key(staged.height, key), b"\x00" if stood is None else b"\x01" + stood)
-            _put(batch, key, value)
+        changes = _flat(staged.rows, staged.nodes)
+        stands = self._rows.present if genesis is None else base.get
+        put, undo = batch.put, undo_key(staged.height, b"")
+        for key, value in changes.items():
+            stood = stands(key)
+            put(undo + key, b"\x00" if stood is None else b"\x01" + stood)
+            if value is None:
+                batch.delete(key)
+            else:
+                put(key, value)
         while staged.height - oldest > KEPT_VERSIONS:
             oldest += 1
             for key in self._db.iterator(prefix=undo_key(oldest, b""), include_value=False):
                 batch.delete(key)
         meta = replace(self._meta, height=staged.height, app_hash=staged.app_hash, oldest=oldest)
         self._write(batch, meta)
+        self._rows.wrote(base | changes)
 
     def rollback(self) -> int:
         """Go back to the height before, as `cometbft rollback` does, and answer it. Raises StoreError when that version is
@@ -117,6 +124,7 @@ class LevelStore:
             batch.delete(key)
         root = Tree(self.version(height).nodes).root()
         self._write(batch, replace(self._meta, height=height, app_hash=app_hash(root)))
+        self._rows.forget()
         return height
 
     def restoring(self, height: int, trusted: bytes) -> "Restoring":
@@ -139,7 +147,7 @@ class LevelStore:
         put_in_place(self._path)
         self._db = open_database(self._path)
         self._meta = meta
-        self._rows = Rows(self._db, meta.height)
+        self._rows = Rows(self._db, meta.height, REMEMBERED)
 
     def _write(self, batch: "plyvel.WriteBatch", meta: Meta) -> None:
         batch.put(META_KEY, encode(meta))

@@ -3,8 +3,9 @@
 The key map is here; `storage.py` writes it. What it means: `docs/ledger.md` section 2, `docs/adr/0010-undo-log.md`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from heapq import merge
+from itertools import islice
 from operator import itemgetter
 from typing import Any
 
@@ -15,15 +16,22 @@ ROW = b"s"  # s | state key -> value
 NODE = b"t"  # t | tree node key -> node
 UNDO = b"u"  # u | height u64-be | row or node key -> 00, or 01 | the value before that height
 _UNDO_HEAD = 9  # the bytes before the row or node key
+# Present values kept in memory, some 15 MB of them: what a block reads and writes, the next one reads again.
+REMEMBERED = 60_000
+_REMEMBERED_BYTES = 1024  # of one value, at most
+_UNKNOWN = object()
 
 
 class Rows:
-    """What a database holds, up to its latest height. `database` is a plyvel database or a snapshot of one."""
+    """What a database holds, up to its latest height. `database` is a plyvel database or a snapshot of one; `remember` is
+    how many present values are kept in memory, for whoever tells what he `wrote`."""
 
-    __slots__ = ("_database", "latest")
+    __slots__ = ("_database", "_present", "_remember", "latest")
 
-    def __init__(self, database: Any, latest: int) -> None:
+    def __init__(self, database: Any, latest: int, remember: int = 0) -> None:
         self._database = database
+        self._remember = remember
+        self._present: dict[bytes, bytes | None] = {}
         self.latest = latest
 
     def read(self, key: bytes, height: int) -> bytes | None:
@@ -32,8 +40,38 @@ class Rows:
             undo = self._database.get(undo_key(later, key))
             if undo is not None:
                 return before(undo)
-        value = self._database.get(key)
-        return None if value is None else bytes(value)
+        return self.present(key)
+
+    def present(self, key: bytes) -> bytes | None:
+        """What stands under a row's or node's key."""
+        held: Any = self._present.get(key, _UNKNOWN)
+        if held is not _UNKNOWN:
+            return held  # type: ignore[no-any-return]
+        value: bytes | None = self._database.get(key)
+        if self._remember and (value is None or len(value) <= _REMEMBERED_BYTES):
+            self._present[key] = value
+            self._trim()
+        return value
+
+    def wrote(self, changes: Mapping[bytes, bytes | None]) -> None:
+        """These values stand there now."""
+        if not self._remember:
+            return
+        for key, value in changes.items():
+            if value is None or len(value) <= _REMEMBERED_BYTES:
+                self._present[key] = value
+            else:
+                self._present.pop(key, None)
+        self._trim()
+
+    def forget(self) -> None:
+        """Keep nothing in memory: the database was changed otherwise."""
+        self._present.clear()
+
+    def _trim(self) -> None:
+        if len(self._present) > self._remember:
+            for oldest in list(islice(self._present, len(self._present) - self._remember * 3 // 4)):
+                del self._present[oldest]
 
     def scan(self, prefix: bytes, start: bytes, height: int) -> Iterator[tuple[bytes, bytes]]:
         """Rows of `height` under a prefix, from a key on: the present ones, and over them what later blocks replaced. Both

@@ -11,6 +11,8 @@ from abci_app.state.app_hash import leaf_index
 from network.codec import Message, decode, encode
 
 M = TypeVar("M", bound=Message)
+DECODED_RECORDS = 4096  # of one kind
+DECODED_BYTES = 512  # of one record, at most
 
 
 class Reader(Protocol):
@@ -26,13 +28,43 @@ class Reader(Protocol):
         """The key of the committed row that holds this leaf of the app hash's tree, or None."""
 
 
+class Decoded:
+    """Small records as they were decoded, by kind and bytes: parameters, epoch and committee are read by every transaction.
+
+    Only what `decode` made is kept, never what was about to be encoded, so that a record is the same object to every
+    reader and no replica sees another type of number than one that has just started."""
+
+    __slots__ = ("_records",)
+
+    def __init__(self) -> None:
+        self._records: dict[type[Message], dict[bytes, Message]] = {}
+
+    def record(self, kind: type[M], raw: bytes) -> M:
+        """The record whose bytes are `raw`. Raises DecodeError."""
+        known = self._records.get(kind)
+        if known is None:
+            known = self._records[kind] = {}
+        held: Message | None = known.get(raw)
+        if held is not None:
+            assert isinstance(held, kind)
+            return held
+        record = decode(kind, raw)
+        if len(raw) <= DECODED_BYTES:
+            if len(known) >= DECODED_RECORDS:
+                known.clear()
+            known[raw] = record
+        return record
+
+
 class State:
-    """Readable and writable view; writes stay in this object until somebody asks for `changes`."""
+    """Readable and writable view; writes stay in this object until somebody asks for `changes`. Forks share what has been
+    `decoded`, and so may States that stand on different heights."""
 
-    __slots__ = ("_base", "_writes")
+    __slots__ = ("_base", "_decoded", "_writes")
 
-    def __init__(self, base: Reader) -> None:
+    def __init__(self, base: Reader, decoded: Decoded | None = None) -> None:
         self._base = base
+        self._decoded = decoded or Decoded()
         self._writes: dict[bytes, bytes | None] = {}
 
     def get(self, key: bytes) -> bytes | None:
@@ -69,7 +101,7 @@ class State:
     def load(self, kind: type[M], key: bytes) -> M | None:
         """The record under `key`, decoded; None when absent. A row that does not decode is a broken store and crashes."""
         raw = self.get(key)
-        return None if raw is None else decode(kind, raw)
+        return None if raw is None else self._decoded.record(kind, raw)
 
     def save(self, key: bytes, record: Message) -> None:
         """Stage a record under `key`."""
@@ -77,7 +109,7 @@ class State:
 
     def fork(self) -> "State":
         """A child state; this one does not see its writes."""
-        return State(self)
+        return State(self, self._decoded)
 
     def merge(self, child: "State") -> None:
         """Take over the writes of a fork of this state."""

@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from abci_app.state.state import MemoryReader, State
+from network.chain_records import Account, ModelGroup
 
 keys = st.binary(min_size=1, max_size=3)
 values = st.binary(min_size=1, max_size=3)
@@ -52,3 +53,21 @@ def test_changes_come_in_key_order_with_removals_as_none() -> None:
 def test_an_empty_value_is_a_bug_of_the_caller() -> None:
     with pytest.raises(AssertionError):
         State(MemoryReader()).put(b"a", b"")
+
+
+def test_what_was_decoded_is_shared_and_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forks get the very record; what was saved is decoded like anybody's, so that its numbers are of the same types."""
+    monkeypatch.setattr("abci_app.state.state.DECODED_RECORDS", 2)
+    state = State(MemoryReader())
+    state.save(b"f", ModelGroup("one", bytes(range(32)), "s"))
+    state.save(b"n", Account(True))
+    first = state.load(ModelGroup, b"f")
+    assert first is not None and state.fork().load(ModelGroup, b"f") is first
+    account = state.load(Account, b"n")
+    assert account is not None and type(account.nonce) is int
+    for number in range(5):
+        state.save(b"n", Account(number + 2))
+        assert state.load(Account, b"n") == Account(number + 2)
+    assert len(state._decoded._records[Account]) <= 2
+    state.save(b"l", ModelGroup("x" * 128, bytes(32), "s" * 32))
+    assert State(state, state._decoded).load(ModelGroup, b"l") == state.load(ModelGroup, b"l")
