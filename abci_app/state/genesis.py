@@ -60,7 +60,7 @@ def _save_committee(state: State, validators: Sequence[tuple[bytes, int]], entri
         _require(consensus_key in powers, f"{where}: consensus_key is not in CometBFT's validator set, or is named twice")
         _require(verifier_key not in verifier_keys, f"{where}: verifier_key is named twice")
         verifier_keys.add(verifier_key)
-        record = ValidatorRecord(consensus_key, verifier_key, powers.pop(consensus_key), _text(fields, "name", where))
+        record = ValidatorRecord(consensus_key, verifier_key, powers.pop(consensus_key), _text(fields, "name", where, 64))
         state.save(validator_key(node_id(consensus_key)), record)
     _require(not powers, f"{len(powers)} of CometBFT's validators have no entry in verifiers")
 
@@ -70,9 +70,9 @@ def _save_groups(state: State, entries: list[object]) -> None:
     for position, entry in enumerate(entries):
         where = f"groups[{position}]"
         fields = _mapping(entry, where)
-        name = _text(fields, "name", where)
+        name = _text(fields, "name", where, 128)
         _require(state.get(group_key(name)) is None, f"{where}: {name!r} is named twice")
-        group = ModelGroup(name, _hex(fields, "model_hash", where), _text(fields, "scheme", where))
+        group = ModelGroup(name, _hex(fields, "model_hash", where), _text(fields, "scheme", where, 32))
         state.save(group_key(name), group)
 
 
@@ -93,14 +93,19 @@ def _mapping(value: object, where: str) -> dict[str, object]:
     return value
 
 
-def _text(fields: dict[str, object], name: str, where: str) -> str:
+def _text(fields: dict[str, object], name: str, where: str, most: int) -> str:
     value = fields.get(name)
-    _require(isinstance(value, str) and bool(value), f"{where}: {name} must be a text that is not empty")
-    return str(value)
+    text = value if isinstance(value, str) else ""
+    try:
+        size = len(text.encode())
+    except UnicodeEncodeError:  # half of a character, which JSON can smuggle in
+        size = 0
+    _require(0 < size <= most, f"{where}: {name} must be a text of 1 to {most} bytes")
+    return text
 
 
 def _hex(fields: dict[str, object], name: str, where: str) -> bytes:
-    value = _text(fields, name, where)
+    value = _text(fields, name, where, 64)
     try:
         raw = bytes.fromhex(value)
     except ValueError:

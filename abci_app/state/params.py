@@ -9,6 +9,7 @@ from dataclasses import fields, replace
 
 from network.chain_records import MAX_NODES, UNIT, Params
 from network.chain_tx import MAX_SLOTS
+from network.codec import MAX_UINT
 from network.errors import ConfigError
 
 PROFILES = ("seeded", "paper")
@@ -40,6 +41,10 @@ DEFAULT = Params(
 
 def validate(params: Params) -> Params:
     """`params` as they are. Raises ConfigError naming the field that no chain may have."""
+    for entry in fields(params):
+        number = getattr(params, entry.name)
+        fits = not isinstance(number, int) or 0 <= number <= MAX_UINT
+        _require(fits, entry.name, f"{number} must lie within 0..{MAX_UINT}")
     windows = ("vrf_end", "commit_end", "send_end", "publish_end", "score_end", "reveal_end")
     before = 0
     for name in windows:

@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 
 from network.crypto import sha256
 from network.ids import NODE_ID_LENGTH
-from network.light import TrustedValidator, validator_set_hash
+from network.light_headers import Validator as SetEntry
+from network.light_headers import validator_set_hash
 
 MAX_TOTAL_POWER = (2**63 - 1) // 8
 _WINDOW_FACTOR = 2
@@ -48,7 +49,7 @@ class ValidatorSet:
     @property
     def hash(self) -> bytes:
         """What a header names this set by."""
-        return validator_set_hash([TrustedValidator(member.key, member.power) for member in self.ordered()])
+        return validator_set_hash([SetEntry(member.key, member.power) for member in self.ordered()])
 
     def ordered(self) -> list[Validator]:
         """In the order of a commit's signatures: by power, then address."""

@@ -33,6 +33,7 @@ def test_defaults_are_valid_and_travel() -> None:
         {"profile": "generous"},
         {"max_nodes": 4097},
         {"threshold": -1},
+        {"directory_blocks": 2**63},
     ],
 )
 def test_each_rule_names_its_field(change: dict[str, int | str]) -> None:
