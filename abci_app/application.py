@@ -11,6 +11,7 @@ from typing import Protocol
 
 from abci_app.query.answer import QueryAnswer
 from abci_app.query.store import answer
+from abci_app.retention import KEEP_ALL, Retention
 from abci_app.state.app_hash import app_hash
 from abci_app.state.committee import members
 from abci_app.state.context import BlockContext
@@ -19,6 +20,7 @@ from abci_app.state.errors import CODESPACE, TxError
 from abci_app.state.genesis import Genesis, genesis_state
 from abci_app.state.state import Decoded, MemoryReader, Reader, State
 from abci_app.state.transition import Block, BlockResult, TxResult, apply_block, open_tx
+from abci_app.state_sync import EMPTY_SHELF, Applied, Offer, Outcome, Restore, Shelf, Verdict
 from abci_app.tree import Nodes, Tree
 from network.chain_records import CURRENT_EPOCH_KEY, EpochRecord
 from network.chain_tx import SignedTx
@@ -85,9 +87,21 @@ class _MemoryVersion:
 class Application:
     """One replica's application. Methods are called one at a time. `app_state` is the genesis document's, as JSON."""
 
-    def __init__(self, store: Store, chain_id: str, app_state: bytes) -> None:
+    def __init__(
+        self,
+        store: Store,
+        chain_id: str,
+        app_state: bytes,
+        *,
+        shelf: Shelf = EMPTY_SHELF,
+        restore: Restore | None = None,
+        retention: Retention = KEEP_ALL,
+    ) -> None:
         self._store = store
         self.chain_id = chain_id
+        self.shelf = shelf
+        self._restore = restore
+        self._retention = retention
         self._app_state = json.loads(app_state)
         self._genesis: tuple[_MemoryVersion, Staged] | None = None
         self._staged: Staged | None = None
@@ -185,12 +199,27 @@ class Application:
         self._staged = Staged(block.height, app_hash(root), rows, tuple(nodes.items()))
         return result, self._staged.app_hash
 
-    def commit(self) -> None:
-        """Make the staged version durable."""
+    def commit(self) -> int:
+        """Make the staged version durable. Answers the lowest height whose block CometBFT must keep; 0 lets it keep all."""
         assert self._staged is not None, "Commit without FinalizeBlock"
         genesis = self._genesis[1] if self._genesis is not None else None
         self._store.save(self._staged, genesis)
         self._staged = self._genesis = None
+        height = self._store.height
+        self.shelf.committed(height)
+        return self._retention.retain_height(height, oldest_version=self._store.oldest, oldest_snapshot=self.shelf.oldest)
+
+    def offer_snapshot(self, offer: Offer, trusted: bytes) -> Verdict:
+        """Whether to fetch a peer's snapshot of a height whose app hash is `trusted`. Where no store can be restored, none."""
+        return self._restore.offer(offer, trusted) if self._restore is not None else Verdict.REJECT
+
+    def apply_snapshot_chunk(self, index: int, chunk: bytes, sender: str) -> Applied:
+        """Take one chunk of the accepted snapshot; with the last one its height is the latest."""
+        if self._restore is None:
+            return Applied(Outcome.ABORT)
+        applied = self._restore.apply(index, chunk, sender)
+        self._staged = self._genesis = self._state = None
+        return applied
 
     def committed_codes(self) -> list[int]:
         """The codes of the latest block's transactions, for the metrics."""

@@ -70,8 +70,8 @@ class Tree:
         assert node is not None
         return inner_hash(*_sides(node))
 
-    def keys(self, depth: int, prefix: int) -> Iterator[bytes]:
-        """The keys of all rows whose indices begin with these `depth` bits, in ascending order of their indices."""
+    def leaves(self, depth: int, prefix: int) -> Iterator[tuple[bytes, bytes]]:
+        """Key and leaf hash of all rows whose indices begin with these `depth` bits, in ascending order of their indices."""
         ahead = [(0, 0)]
         while ahead:
             at, bits = ahead.pop()
@@ -79,9 +79,9 @@ class Tree:
             if node is None:
                 continue
             if node[:1] == _LEAF:
-                index, key, _ = _row(node)
+                index, key, leaf = _row(node)
                 if index >> (DEPTH - depth) == prefix:
-                    yield key
+                    yield key, leaf
                 continue
             sides = (1, 0) if at >= depth else (prefix >> (depth - at - 1) & 1,)
             ahead.extend((at + 1, bits << 1 | side) for side in sides)

@@ -1,7 +1,7 @@
 """ABCI's requests to the application's methods and back: the only file that knows both protobuf and Application.
 
 A request that cannot be answered truthfully raises, and the shell decides what dies (`abci_app/README.md` section 3).
-Snapshots and vote extensions are answered honestly: there are none, and an empty extension is the only right one.
+Vote extensions are answered honestly: there are none, and an empty one is the only right one.
 """
 
 from collections.abc import Callable, Iterable
@@ -13,10 +13,12 @@ from abci_app.abci.pb import abci_pb2 as abci
 from abci_app.abci.pb import types_pb2 as types
 from abci_app.application import APP_VERSION, RELEASE, Application
 from abci_app.query.answer import QUERY_CODESPACE, QueryAnswer
+from abci_app.snapshot import FORMAT
 from abci_app.state.app_hash import DEPTH, EMPTY_LEAF, app_hash, inner_hash
 from abci_app.state.context import BlockContext, ConsensusChange, Event, Misbehavior
 from abci_app.state.genesis import Genesis
 from abci_app.state.transition import TxResult
+from abci_app.state_sync import Offer
 from abci_app.tree import Proof
 from network.chain_records import STORE_NAME
 from network.codec import encode_varint
@@ -25,7 +27,6 @@ from network.errors import RemoteProtocolError
 
 VALUE_OP, ABSENCE_OP = "simple:v", "planetserve:absent"
 ACCEPT, REJECT = 1, 2
-SNAPSHOT_REJECT, CHUNK_ABORT = 3, 2
 # Methods whose failure leaves the replica's state unknown or unequal to the others': the process must end.
 CONSENSUS_METHODS = frozenset(
     {
@@ -38,6 +39,8 @@ CONSENSUS_METHODS = frozenset(
         "commit",
     }
 )
+# Nor may it go on when it could not restore what it was given.
+FATAL_METHODS = CONSENSUS_METHODS | {"offer_snapshot", "apply_snapshot_chunk"}
 
 
 class UnknownMethod(RemoteProtocolError):
@@ -134,24 +137,30 @@ def _check_tx(app: Application, request: abci.RequestCheckTx) -> abci.ResponseCh
 
 
 def _commit(app: Application, _request: abci.RequestCommit) -> abci.ResponseCommit:
-    app.commit()
-    return abci.ResponseCommit(retain_height=0)
+    return abci.ResponseCommit(retain_height=app.commit())
 
 
-def _list_snapshots(_app: Application, _request: abci.RequestListSnapshots) -> abci.ResponseListSnapshots:
-    return abci.ResponseListSnapshots()
+def _list_snapshots(app: Application, _request: abci.RequestListSnapshots) -> abci.ResponseListSnapshots:
+    offers = app.shelf.offers()
+    return abci.ResponseListSnapshots(snapshots=[types.Snapshot(**offer._asdict()) for offer in offers])
 
 
-def _offer_snapshot(_app: Application, _request: abci.RequestOfferSnapshot) -> abci.ResponseOfferSnapshot:
-    return abci.ResponseOfferSnapshot(result=SNAPSHOT_REJECT)
+def _offer_snapshot(app: Application, request: abci.RequestOfferSnapshot) -> abci.ResponseOfferSnapshot:
+    held = request.snapshot
+    offer = Offer(held.height, held.format, held.chunks, held.hash, held.metadata)
+    return abci.ResponseOfferSnapshot(result=app.offer_snapshot(offer, request.app_hash).value)
 
 
-def _load_snapshot_chunk(_app: Application, _request: abci.RequestLoadSnapshotChunk) -> abci.ResponseLoadSnapshotChunk:
-    return abci.ResponseLoadSnapshotChunk()
+def _load_snapshot_chunk(app: Application, request: abci.RequestLoadSnapshotChunk) -> abci.ResponseLoadSnapshotChunk:
+    known = request.format == FORMAT
+    return abci.ResponseLoadSnapshotChunk(chunk=app.shelf.chunk(request.height, request.chunk) if known else b"")
 
 
-def _apply_snapshot_chunk(_app: Application, _request: abci.RequestApplySnapshotChunk) -> abci.ResponseApplySnapshotChunk:
-    return abci.ResponseApplySnapshotChunk(result=CHUNK_ABORT)
+def _apply_snapshot_chunk(app: Application, request: abci.RequestApplySnapshotChunk) -> abci.ResponseApplySnapshotChunk:
+    applied = app.apply_snapshot_chunk(request.index, request.chunk, request.sender)
+    return abci.ResponseApplySnapshotChunk(
+        result=applied.outcome.value, refetch_chunks=applied.refetch, reject_senders=applied.rejected
+    )
 
 
 def _prepare_proposal(app: Application, request: abci.RequestPrepareProposal) -> abci.ResponsePrepareProposal:

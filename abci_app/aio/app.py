@@ -6,16 +6,20 @@ import logging
 import signal
 from hashlib import sha256
 from time import monotonic
+from typing import Any
 
 from abci_app.abci.order import CallOrder
 from abci_app.aio import upgrades
 from abci_app.aio.metrics import Observed
 from abci_app.aio.server import AbciServer
 from abci_app.aio.settings import read_genesis
+from abci_app.aio.snapshots import SnapshotFolder, SnapshotMaker
 from abci_app.aio.storage import LevelStore
 from abci_app.application import Application
 from abci_app.config import ValidatorConfig
+from abci_app.retention import EVIDENCE_BLOCKS, Retention
 from abci_app.state.errors import UpgradeNeeded
+from abci_app.state_sync import Restore
 from abci_app.upgrades import Plan
 from network.aio.ops import OpsServer
 
@@ -27,7 +31,11 @@ async def run(config: ValidatorConfig) -> None:
     genesis_raw = read_genesis(config)
     app_state = json.dumps(json.loads(genesis_raw).get("app_state")).encode()
     store = LevelStore(config.data, chain_id=config.node.chain_id, genesis_hash=sha256(genesis_raw).digest())
-    app = Application(store, config.node.chain_id, app_state)
+    folder = SnapshotFolder(config.snapshots)
+    shelf = SnapshotMaker(store, folder, interval=config.snapshot_interval, keep=config.snapshot_keep)
+    restore = Restore(config.node.chain_id, store.restoring)
+    retention = _retention(config, json.loads(genesis_raw))
+    app = Application(store, config.node.chain_id, app_state, shelf=shelf, restore=restore, retention=retention)
     observed = Observed(app, config.node.name, monotonic)
     ops = OpsServer(config.node.metrics, observed.status, observed.registry)
     order = CallOrder(store.height) if config.check_order else None
@@ -49,4 +57,11 @@ async def run(config: ValidatorConfig) -> None:
     finally:
         await server.close()
         await ops.close()
+        await shelf.close()
         store.close()
+
+
+def _retention(config: ValidatorConfig, genesis: Any) -> Retention:
+    evidence = (genesis.get("consensus_params") or {}).get("evidence") or {}
+    evidence_blocks = int(evidence.get("max_age_num_blocks", EVIDENCE_BLOCKS))
+    return Retention(config.retain_blocks, evidence_blocks, snapshots=config.snapshot_interval > 0)

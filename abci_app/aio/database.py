@@ -3,6 +3,7 @@
 Only one process holds a directory: LevelDB locks it. Every complaint is a StoreError in words for the operator.
 """
 
+import fcntl
 import os
 import shutil
 from dataclasses import dataclass
@@ -68,7 +69,8 @@ def put_in_place(path: Path) -> None:
     """Replace the closed directory by the complete one beside it. A crash in between is finished by `settle`."""
     old = _old_path(path)
     shutil.rmtree(old, ignore_errors=True)
-    path.rename(old)
+    if path.exists():
+        path.rename(old)
     side_path(path).rename(path)
     sync_folder(path.parent)
     shutil.rmtree(old, ignore_errors=True)
@@ -79,6 +81,21 @@ def settle(path: Path) -> None:
     if not path.exists() and _old_path(path).exists() and side_path(path).exists():
         side_path(path).rename(path)
         sync_folder(path.parent)
+
+
+def require_unused(path: Path) -> None:
+    """Raises StoreError where another process uses the directory, or it is not a database that may be replaced. It need not
+    be sound, so it is asked for LevelDB's lock alone."""
+    settle(path)
+    if not path.exists() or (path.is_dir() and not any(path.iterdir())):
+        return
+    if not (path / "CURRENT").exists():
+        raise StoreError(f"{path} holds files that are not a LevelDB database; name another [app] data directory")
+    with (path / "LOCK").open("ab") as lock:
+        try:
+            fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise StoreError(f"{path} is in use by another process; stop the validator first") from error
 
 
 def clear_leftovers(path: Path) -> None:

@@ -131,7 +131,7 @@ class AbciServer:
         if isinstance(error, UpgradeNeeded):
             self._announce(error)
             die(str(error), UPGRADE_EXIT)
-        if method in dispatch.CONSENSUS_METHODS:
+        if method in dispatch.FATAL_METHODS:
             if isinstance(error, ConfigError):
                 die(str(error), CONFIG_EXIT)
             die(f"{method} failed: {error!r}")

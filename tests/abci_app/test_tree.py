@@ -99,7 +99,7 @@ def check_subtrees(nodes: dict[bytes, bytes], rows: dict[bytes, bytes]) -> None:
         for key in sorted(rows, key=tree_module.leaf_index):
             below.setdefault(tree_module.leaf_index(key) >> level, []).append(key)
         for prefix, keys in below.items():
-            assert list(Tree(nodes).keys(depth, prefix)) == keys
+            assert list(Tree(nodes).leaves(depth, prefix)) == [(key, hashing.leaf_hash(key, rows[key])) for key in keys]
             leaves = [(tree_module.leaf_index(key), hashing.leaf_hash(key, rows[key])) for key in keys]
             assert Tree(nodes).subtree(depth, prefix) == hashing.root_hash(leaves, level)
 
