@@ -13,7 +13,13 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 ROLES = {"validator": "abci_app", "relay": "relay", "node": "serving_node", "gateway": "network.gateway"}
-MODULES = {"query": "network.cli.query", "chat": "network.cli.chat", "keys": "network.cli.keys", "tx": "network.cli.tx"}
+MODULES = {
+    "query": "network.cli.query",
+    "chat": "network.cli.chat",
+    "keys": "network.cli.keys",
+    "tx": "network.cli.tx",
+    "rest": "network.rest",
+}
 OPERATOR = "abci_app.cli"  # everything about a validator but running it
 USAGE = 2
 
@@ -30,6 +36,7 @@ A decentralised, anonymous, verifiable network for serving open language models.
   relay       start: run a relay
   node        start: run a model node
   gateway     start: run the OpenAI-compatible gateway
+  rest        serve the ledger over HTTP: proven JSON, and the Cosmos routes that explorers call
 
 `planetserve COMMAND --help` says more; docs/cli.md says all. Home: --home, else $PLANETSERVE_HOME, else .localnet.
 Exit codes: 0 done, 1 failed, 2 usage, 3 preflight, 4 network unreachable, 5 keys or proofs."""

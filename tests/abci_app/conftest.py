@@ -274,3 +274,24 @@ def make_chain(comet_binary: Path, tmp_path: Path) -> Iterator[Callable[..., Cha
             if validator.process is not None:
                 validator.process.kill()
                 validator.process.wait()
+
+
+@pytest.fixture(scope="module")
+def module_chain(
+    comet_binary: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[[dict[str, object]], tuple[Chain, int]]]:
+    """One real validator, started, that a whole file of tests reads from; and a free port beside its own."""
+    built: list[Chain] = []
+
+    def make(params: dict[str, object]) -> tuple[Chain, int]:
+        built.append(build_chain(tmp_path_factory.mktemp("chain"), comet_binary, 1, params, 100))
+        built[-1].start()
+        built[-1].wait_height(3)
+        return built[-1], free_ports(1)[0]
+
+    yield make
+    for chain in built:
+        for validator in chain.validators:
+            if validator.process is not None:
+                validator.process.kill()
+                validator.process.wait()

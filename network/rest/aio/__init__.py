@@ -1,0 +1,1 @@
+"""The shell of the REST gateway: aiohttp handlers over the light client."""
