@@ -30,6 +30,7 @@ APP_VERSION = 1
 # Of opened transactions: as many of 300 bytes as CometBFT's mempool holds (20,000). What is remembered of each weighs
 # about as much again.
 REMEMBERED_BYTES = 6_000_000
+ADMITTED = TxResult()  # what CheckTx says of every transaction that the mempool should keep
 RELEASE = "0.1.0"
 
 
@@ -153,7 +154,7 @@ class Application:
             return TxResult(error.code, error.log, codespace=CODESPACE)
         if opened.fault is not None:
             return TxResult(opened.fault.code, opened.fault.log, codespace=CODESPACE)
-        return TxResult()
+        return ADMITTED
 
     def prepare_proposal(self, txs: Sequence[bytes], max_bytes: int) -> list[bytes]:
         """The transactions to propose, the committee's first, so that a flood cannot starve an epoch; mempool order

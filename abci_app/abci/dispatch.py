@@ -11,7 +11,7 @@ from google.protobuf.message import DecodeError
 
 from abci_app.abci.pb import abci_pb2 as abci
 from abci_app.abci.pb import types_pb2 as types
-from abci_app.application import APP_VERSION, RELEASE, Application
+from abci_app.application import ADMITTED, APP_VERSION, RELEASE, Application
 from abci_app.query.answer import QUERY_CODESPACE, QueryAnswer
 from abci_app.snapshot import FORMAT
 from abci_app.state.app_hash import DEPTH, EMPTY_LEAF, app_hash, inner_hash
@@ -25,6 +25,8 @@ from network.codec import encode_varint
 from network.crypto import sha256
 from network.errors import RemoteProtocolError
 
+# The answer to most CheckTx: made once.
+_ADMITTED = abci.Response(check_tx=abci.ResponseCheckTx())
 VALUE_OP, ABSENCE_OP = "simple:v", "planetserve:absent"
 ACCEPT, REJECT = 1, 2
 # Methods whose failure leaves the replica's state unknown or unequal to the others': the process must end.
@@ -75,6 +77,9 @@ def is_consensus(raw: bytes) -> bool | None:
 
 def respond(app: Application, method: str, request: Any) -> abci.Response:
     """The response to one decoded request."""
+    if method == "check_tx":
+        result = app.check_tx(request.tx)
+        return _ADMITTED if result is ADMITTED else abci.Response(check_tx=_checked(result))
     return abci.Response(**{method: _METHODS[method](app, request)})
 
 
@@ -131,8 +136,7 @@ def _query(app: Application, request: abci.RequestQuery) -> abci.ResponseQuery:
     )
 
 
-def _check_tx(app: Application, request: abci.RequestCheckTx) -> abci.ResponseCheckTx:
-    result = app.check_tx(request.tx)
+def _checked(result: TxResult) -> abci.ResponseCheckTx:
     return abci.ResponseCheckTx(code=result.code, log=result.log, codespace=result.codespace)
 
 
@@ -211,7 +215,6 @@ _METHODS: dict[str, Callable[[Application, Any], Any]] = {
     "info": _info,
     "init_chain": _init_chain,
     "query": _query,
-    "check_tx": _check_tx,
     "commit": _commit,
     "list_snapshots": _list_snapshots,
     "offer_snapshot": _offer_snapshot,

@@ -6,11 +6,13 @@ from network.errors import RemoteProtocolError
 # A block is at most 4 MB and our genesis far less; a longer message is not CometBFT's.
 MAX_MESSAGE = 64 * 1024 * 1024
 _MAX_LENGTH_BYTES = 5
+_SHORT = tuple(encode_varint(size) for size in range(512))  # most answers are no longer
 
 
 def frame(message: bytes) -> bytes:
     """`message` as it travels."""
-    return encode_varint(len(message)) + message
+    size = len(message)
+    return (_SHORT[size] if size < len(_SHORT) else encode_varint(size)) + message
 
 
 class Unframer:
@@ -24,26 +26,32 @@ class Unframer:
 
     def feed(self, data: bytes) -> list[bytes]:
         """Every message that `data` completes. Raises RemoteProtocolError for a length that cannot be."""
-        self._buffer += data
+        # Most often nothing is unfinished, and what came needs no second copy.
+        held = bool(self._buffer)
+        if held:
+            self._buffer += data
+        stream: bytes | bytearray = self._buffer if held else data
         messages: list[bytes] = []
-        at = 0
+        at, size = 0, len(stream)
         while True:
-            head = _length(self._buffer, at)
+            head = _length(stream, at)
             if head is None:
                 break
             length, start = head
             if length > self._limit:
                 raise RemoteProtocolError(f"a message of {length} bytes; at most {self._limit} are accepted")
-            if len(self._buffer) < start + length:
+            if size < start + length:
                 break
-            messages.append(bytes(self._buffer[start : start + length]))
             at = start + length
-        if at:
+            messages.append(bytes(stream[start:at]))
+        if held:
             del self._buffer[:at]
+        else:
+            self._buffer += data[at:]
         return messages
 
 
-def _length(buffer: bytearray, at: int) -> tuple[int, int] | None:
+def _length(buffer: bytes | bytearray, at: int) -> tuple[int, int] | None:
     """The length that begins at `at` and where its message starts; None while it is incomplete."""
     value = 0
     for position in range(_MAX_LENGTH_BYTES):
