@@ -22,7 +22,7 @@ def main() -> int:
     path: Path = parser.parse_args().config
     try:
         config = load_config(path)
-        logs.configure(config.node.name, config.node.log_level)
+        logs.configure(config.node.name, config.node.log_level, config.node.log_format)
         return Supervisor(config, path.resolve(), os.environ.get("NOTIFY_SOCKET", "")).run()
     except ConfigError as error:
         print(f"abci_app: {error}", file=sys.stderr)

@@ -12,6 +12,7 @@ from pathlib import Path
 from network.errors import ConfigError
 
 LOG_LEVELS = ("debug", "info", "warning", "error")
+LOG_FORMATS = ("line", "json")
 TRUSTING_PERIOD_S = 7 * 24 * 3600
 
 
@@ -49,6 +50,7 @@ class NodeConfig:
     log_level: str
     trust: TrustRoot | None = None
     trusting_period_s: int = TRUSTING_PERIOD_S
+    log_format: str = "line"
 
 
 class Table:
@@ -185,6 +187,7 @@ def node_config(raw: Mapping[str, object], home: Path) -> NodeConfig:
         genesis=table.path("genesis", home),
         keys=table.path("keys", home),
         log_level=table.text("log_level", "info", choices=LOG_LEVELS),
+        log_format=table.text("log_format", "line", choices=LOG_FORMATS),
         trust=_trust_root(table),
         trusting_period_s=table.integer("trusting_period_s", TRUSTING_PERIOD_S, low=60),
     )

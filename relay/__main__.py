@@ -36,7 +36,7 @@ def main() -> int:
     path: Path = parser.parse_args().config
     try:
         config = from_mapping(tomllib.loads(path.read_text()), path.resolve().parent)
-        configure(config.node.name, config.node.log_level)
+        configure(config.node.name, config.node.log_level, config.node.log_format)
         asyncio.run(_Relay(config, load_or_create(config.node.keys)).run())
     except KeyFileError as error:
         print(f"relay: {error}", file=sys.stderr)

@@ -25,7 +25,7 @@ def main() -> int:
     path: Path = parser.parse_args().config
     try:
         config = from_mapping(tomllib.loads(path.read_text()), path.resolve().parent)
-        configure(config.node.name, config.node.log_level)
+        configure(config.node.name, config.node.log_level, config.node.log_format)
         asyncio.run(_serve(config, load_or_create(config.node.keys)))
     except KeyFileError as error:
         return _say(error, 5)

@@ -22,7 +22,7 @@ def main() -> int:
     arguments = parser.parse_args()
     try:
         config = load_config(arguments.config)
-        logs.configure(config.node.name, config.node.log_level)
+        logs.configure(config.node.name, config.node.log_level, config.node.log_format)
         asyncio.run(run(config))
     except (ConfigError, StoreError) as error:
         print(f"abci_app.app: {error}", file=sys.stderr)

@@ -47,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         config = from_mapping(tomllib.loads(path.read_text()), path.resolve().parent)
         if config.verifier is None:
             raise ConfigError("verifier.enabled is false: there is nothing to run")
-        configure(config.node.name, config.node.log_level)
+        configure(config.node.name, config.node.log_level, config.node.log_format)
         asyncio.run(_run(config, config.verifier, path.resolve().parent / MEMORY_FILE))
     except KeyFileError as error:
         return _failed(5, error)

@@ -1,4 +1,5 @@
-"""Logs of every role: one line per record on stderr, `key=value` fields, and levels that say what the reader must do.
+"""Logs of every role: one line per record on stderr, `key=value` fields or one JSON object (`[node] log_format`), and levels
+that say what the reader must do.
 
 error: act now, the node does not serve. warning: look today, something was lost or refused. info: nothing to do; a
 milestone. debug: for whoever changes the code. Secrets, prompts, circuit ids and user addresses appear at no level
@@ -20,9 +21,8 @@ class LineFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """One line, whatever the message holds."""
-        clock = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
         words = [
-            f"{clock}.{int(record.msecs):03d}Z",
+            _clock(record),
             record.levelname,
             self._name,
             record.name,
@@ -35,16 +35,44 @@ class LineFormatter(logging.Formatter):
         return " ".join(words)
 
 
-def configure(name: str, level: str = "info") -> None:
-    """Send the process's records to stderr as lines that carry the node's name. Further fields: `extra={"fields": {...}}`."""
+class JsonFormatter(logging.Formatter):
+    """The same as one JSON object per line: time, level, node, logger, message, fields, traceback."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self._name = name
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One line, whatever the message holds."""
+        entry: dict[str, object] = {
+            "time": _clock(record),
+            "level": record.levelname,
+            "node": self._name,
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if fields := getattr(record, "fields", None):
+            entry["fields"] = fields
+        if record.exc_info:
+            entry["traceback"] = self.formatException(record.exc_info)
+        return json.dumps(entry, ensure_ascii=False, default=str)
+
+
+def configure(name: str, level: str = "info", style: str = "line") -> None:
+    """Send the records to stderr, `line` or `json`, with the node's name. Further fields: `extra={"fields": {...}}`."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(LineFormatter(name))
+    handler.setFormatter(JsonFormatter(name) if style == "json" else LineFormatter(name))
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
     # Access lines would carry client addresses, and asyncio's debug lines repeat what they wrap.
     logging.getLogger("aiohttp.access").setLevel(logging.WARNING)
     logging.getLogger("asyncio").setLevel(logging.WARNING)
+
+
+def _clock(record: logging.LogRecord) -> str:
+    seconds = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
+    return f"{seconds}.{int(record.msecs):03d}Z"
 
 
 def _word(value: object) -> str:

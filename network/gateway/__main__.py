@@ -141,7 +141,7 @@ def start(path: Path) -> int:
     """Read the configuration at `path`, run the gateway, and return the exit code."""
     try:
         config = from_mapping(tomllib.loads(path.read_text()), path.parent)
-        configure(config.node.name, config.node.log_level)
+        configure(config.node.name, config.node.log_level, config.node.log_format)
         asyncio.run(Gateway(config, client_of(config.node), load_or_create(config.node.keys)).run())
     except (KeyFileError, RegistrationRefused) as error:
         print(f"gateway: {error}", file=sys.stderr)

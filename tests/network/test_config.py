@@ -54,6 +54,7 @@ def test_a_trust_root_replaces_the_genesis_files() -> None:
         ({"rpc": "http://127.0.0.1:1"}, "node.rpc"),
         ({"rpc": ["127.0.0.1:1"]}, "node.rpc"),
         ({"log_level": "loud"}, "node.log_level"),
+        ({"log_format": "xml"}, "node.log_format"),
         ({"genesis": ""}, "node.genesis"),
         ({"colour": "red"}, "node.colour"),
         ({"trust_height": 5}, "node.trust_hash is missing"),

@@ -1,8 +1,10 @@
 """Log lines: one per record, whatever the record holds."""
 
+import json
 import logging
+from pathlib import Path
 
-from network.aio.logs import LineFormatter, configure
+from network.aio.logs import JsonFormatter, LineFormatter, configure
 
 
 def line(message: str, level: int = logging.INFO, **extra: object) -> str:
@@ -26,12 +28,27 @@ def test_a_record_stays_on_one_line() -> None:
     assert "\n" not in text and "traceback=" in text and 'empty=""' in text
 
 
+def test_json_says_the_same_in_one_object() -> None:
+    try:
+        raise ValueError("two\nlines")
+    except ValueError as error:
+        info = (type(error), error, error.__traceback__)
+    record = logging.LogRecord("relay.core", logging.ERROR, "f.py", 1, "link\nclosed", (), info)
+    record.__dict__["fields"] = {"peer": "abc", "at": Path("x")}
+    text = JsonFormatter("relay-03").format(record)
+    entry = json.loads(text)
+    assert "\n" not in text and entry["traceback"].endswith("ValueError: two\nlines")
+    assert [entry[key] for key in ("level", "node", "logger", "message")] == ["ERROR", "relay-03", "relay.core", "link\nclosed"]
+    assert entry["fields"] == {"peer": "abc", "at": "x"} and entry["time"].endswith("Z")
+
+
 def test_configuring_twice_keeps_one_handler() -> None:
     root = logging.getLogger()
     before, level = list(root.handlers), root.level
     try:
         configure("a", "debug")
-        configure("b", "warning")
+        configure("b", "warning", "json")
+        assert isinstance(root.handlers[0].formatter, JsonFormatter)
         assert len(root.handlers) == 1 and root.level == logging.WARNING
         assert not logging.getLogger("aiohttp.access").isEnabledFor(logging.INFO)
     finally:
