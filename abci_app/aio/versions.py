@@ -4,9 +4,9 @@ The key map is here; `storage.py` writes it. What it means: `docs/ledger.md` sec
 """
 
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from heapq import merge
 from itertools import islice
-from operator import itemgetter
 from typing import Any
 
 from abci_app.tree import Nodes, Tree
@@ -74,18 +74,24 @@ class Rows:
                 del self._present[oldest]
 
     def scan(self, prefix: bytes, start: bytes, height: int) -> Iterator[tuple[bytes, bytes]]:
-        """Rows of `height` under a prefix, from a key on: the present ones, and over them what later blocks replaced. Both
-        are read before the first row is handed out, so a Commit between two rows changes nothing."""
+        """Rows of `height` under a prefix, from a key on: of each key the oldest undo entry above the height, else the present
+        value. Every stream stands on what LevelDB held when the first row was asked for, so a Commit between two rows changes
+        nothing; and none is read further than the rows that are taken, so a page of an old height costs a page."""
         begin, end = ROW + max(prefix, start), _after(ROW + prefix)
-        replaced: dict[bytes, bytes | None] = {}
-        for later in range(self.latest, height, -1):
-            for key, entry in self._database.iterator(start=undo_key(later, begin), stop=undo_key(later, end)):
-                replaced[bytes(key[_UNDO_HEAD:])] = before(entry)
-        with self._database.iterator(start=begin, stop=end) as rows:
-            present = ((bytes(key), bytes(value)) for key, value in rows if key not in replaced)
-            for key, value in merge(sorted(replaced.items()), present, key=itemgetter(0)):
-                if value is not None:
+        with ExitStack() as streams:
+            rows = streams.enter_context(self._database.iterator(start=begin, stop=end))
+            newest = self.latest
+            merged: list[Iterator[tuple[bytes, int, bytes | None]]] = [
+                ((bytes(key), newest + 1, bytes(value)) for key, value in rows)
+            ]
+            for later in range(height + 1, newest + 1):
+                undo = streams.enter_context(self._database.iterator(start=undo_key(later, begin), stop=undo_key(later, end)))
+                merged.append(_undone(undo, later))
+            last = b""
+            for key, _, value in merge(*merged):
+                if key != last and value is not None:
                     yield key[len(ROW) :], value
+                last = key
 
 
 class Version:
@@ -123,6 +129,12 @@ class _Nodes:
 def undo_key(height: int, key: bytes) -> bytes:
     """Where the value that `height` replaced under a row's or node's key is kept."""
     return UNDO + height.to_bytes(8, "big") + key
+
+
+def _undone(undo: Iterator[tuple[bytes, bytes]], later: int) -> Iterator[tuple[bytes, int, bytes | None]]:
+    """The entries of one height: key, that height, and what stood there before it."""
+    for key, entry in undo:
+        yield undone_key(key), later, before(entry)
 
 
 def before(entry: bytes) -> bytes | None:
