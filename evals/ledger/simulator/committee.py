@@ -183,8 +183,9 @@ class SimulatedVerifier:
 
     def _sheet(self, seen: View) -> ScoreSheet:
         number = seen.epoch.number
-        if self.conduct is Conduct.COPYING and self.peers:
-            return self.peers[0]._sheet(seen)
+        copied = next((peer for peer in self.peers if peer.conduct is not Conduct.COPYING), None)
+        if self.conduct is Conduct.COPYING and copied is not None:
+            return copied._sheet(seen)
         scores: list[Score] = []
         for author in [self, *self.peers]:
             raw = seen.read(opened_key(number, author.member.address))

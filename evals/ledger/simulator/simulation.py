@@ -54,6 +54,7 @@ class Simulation:
         self.groups: list[frozenset[int]] = [frozenset(range(len(replicas)))]
         self._sets = [first_set(powers)]
         self._sets.append(self._sets[0].rotated())
+        self._forgotten = 0
         for replica in self.replicas:
             replica.start(self.chain)
 
@@ -79,6 +80,13 @@ class Simulation:
             if 3 * sum(powers.get(self.address(at), 0) for at in running) > 2 * held.total:
                 return running
         return None
+
+    def forget(self, keep: int) -> None:
+        """Let go of all but the latest blocks and sets, in a run so long that they would fill this process's memory. What
+        has fallen behind, or lost its disk, cannot be brought back after that."""
+        for at in range(self._forgotten, self.height - keep):
+            self.chain[at], self._sets[at] = Decided(abci.RequestFinalizeBlock()), ValidatorSet((), b"")
+            self._forgotten = at + 1
 
     def address(self, at: int) -> bytes:
         """The validator address of a replica."""
