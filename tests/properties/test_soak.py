@@ -1,4 +1,4 @@
-"""F25: many blocks, constant memory. Ten thousand in minutes of the slow run; `python -m evals.ledger.simulator.soak` for more."""
+"""F25: many blocks, constant memory. `python -m evals.ledger.simulator.soak` says how long and prints what it saw."""
 
 from pathlib import Path
 
