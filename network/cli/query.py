@@ -6,11 +6,13 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from network import chain_views as views
-from network.aio.chain_client import QUERY_PATH, ChainClient, ProofRejected, Proven
+from network.aio.chain_client import ChainClient
+from network.aio.ledger_reader import LedgerReader, Row, loaded
 from network.chain_records import (
     CURRENT_EPOCH_KEY,
     DIRECTORY_KEY,
     PARAMS_KEY,
+    VALIDATOR_PREFIX,
     DirectoryRecord,
     EpochRecord,
     NodeRecord,
@@ -26,33 +28,28 @@ from network.chain_records import (
 )
 from network.cli import home
 from network.cli.output import CommandFailed, run, show_fields, show_json, show_table
-from network.codec import decode
-from network.light import GenesisTrust
 
 EPOCHS_KEPT = 10
+LIST_ROWS = 100
 Document = dict[str, Any]
 
 
 class Query:
-    """One question about the ledger, over a started client."""
+    """One question about the ledger, over a started client. Every row is of one height."""
 
-    def __init__(self, client: ChainClient, trust: GenesisTrust, arguments: argparse.Namespace) -> None:
+    def __init__(self, client: ChainClient, arguments: argparse.Namespace) -> None:
         self._client = client
-        self._trust = trust
+        self._reader = LedgerReader(client)
         self._arguments = arguments
+        self._height: int = arguments.height
 
     async def nodes(self) -> Document:
         """Live nodes and the committee."""
-        proven, directory = await self._directory()
-        epoch, _ = await self._client.load(EpochRecord, CURRENT_EPOCH_KEY)
-        committee = [views.validator_view(address, record) for address, record, _ in await self._members()]
-        listed = sorted((views.entry_view(entry) for entry in directory.entries), key=lambda row: (row["role"], row["name"]))
-        return {
-            "height": proven.height,
-            "epoch": directory.epoch if epoch is None else epoch.number,
-            "nodes": [*committee, *listed],
-            **self._proof(DIRECTORY_KEY, proven),
-        }
+        row, directory = await self._directory()
+        _, epoch = await self._reader.now(row.height)
+        committee = [views.validator_view(*_member(member)) for member in await self._members(row.height)]
+        listed = sorted((views.entry_view(entry) for entry in directory.entries), key=lambda each: (each["role"], each["name"]))
+        return {"height": row.height, "epoch": epoch.number, "nodes": [*committee, *listed], **self._proof(row)}
 
     async def node(self) -> Document:
         """One node, by id or name."""
@@ -62,47 +59,47 @@ class Query:
         except ValueError:
             identifier = b""
         if len(identifier) != 20:
-            _, directory = await self._directory()
+            row, directory = await self._directory()
             named = [entry.node_id for entry in directory.entries if entry.name == wanted]
             if len(named) != 1:
                 raise CommandFailed(f"{len(named)} live nodes are called {wanted!r}; give the id: planetserve query nodes")
             identifier = named[0]
-        proven, record = await self._record(node_key(identifier), f"there is no node {wanted}")
-        document = views.node_view(identifier, decode(NodeRecord, record))
-        return {"height": proven.height, **document, **self._proof(node_key(identifier), proven)}
+        row = await self._reader.row(node_key(identifier), self._height, f"there is no node {wanted}")
+        return {"height": row.height, **views.node_view(identifier, loaded(NodeRecord, row)), **self._proof(row)}
 
     async def epoch(self) -> Document:
         """The running epoch, or an earlier one."""
+        height, running = await self._reader.now(self._height)
         number: int | None = self._arguments.number
-        key = CURRENT_EPOCH_KEY if number is None else epoch_key(number)
-        if number is not None:
-            running, _ = await self._client.load(EpochRecord, CURRENT_EPOCH_KEY)
-            key = CURRENT_EPOCH_KEY if running is not None and running.number == number else key
-        proven, record = await self._record(key, f"there is no epoch {number} on the ledger (any more)")
-        return {"height": proven.height, **views.epoch_view(decode(EpochRecord, record)), **self._proof(key, proven)}
+        key = CURRENT_EPOCH_KEY if number in (None, running.number) else epoch_key(number or 0)
+        row = await self._reader.row(key, height, f"there is no epoch {number} on the ledger (any more)")
+        return {"height": row.height, **views.epoch_view(loaded(EpochRecord, row)), **self._proof(row)}
 
     async def params(self) -> Document:
         """The chain's parameters."""
-        proven, record = await self._record(PARAMS_KEY, "the chain has no parameters")
-        return {"height": proven.height, "params": views.params_view(decode(Params, record)), **self._proof(PARAMS_KEY, proven)}
+        row = await self._reader.row(PARAMS_KEY, self._height, "the chain has no parameters")
+        return {"height": row.height, "params": views.params_view(loaded(Params, row)), **self._proof(row)}
 
     async def directory(self) -> Document:
         """The directory record itself, with keys."""
-        proven, directory = await self._directory()
-        return {"height": proven.height, **views.directory_view(directory), **self._proof(DIRECTORY_KEY, proven)}
+        row, directory = await self._directory()
+        return {"height": row.height, **views.directory_view(directory), **self._proof(row)}
 
     async def committee(self) -> Document:
         """The committee: who signs headers, and with which key its verifier signs. Each member has its own proof."""
-        members = await self._members()
+        height, _ = await self._reader.now(self._height)
+        members = await self._members(height)
         if not members:
             raise CommandFailed("the ledger has no committee records")
-        rows = [
-            {**views.member_view(address, record), **self._proof(validator_key(address), proven)}
-            for address, record, proven in members
-        ]
-        address, _, first = members[0]
-        total = sum(record.power for _, record, _ in members)
-        return {"height": first.height, "power": total, "members": rows, **self._proof(validator_key(address), first)}
+        rows = [{**views.member_view(*_member(member)), **self._proof(member)} for member in members]
+        return {"height": height, "power": sum(row["power"] for row in rows), "members": rows, **self._proof(members[0])}
+
+    async def validators(self) -> Document:
+        """Every validator record, those without power too, each proven; that the list is complete is a node's word."""
+        height, _ = await self._reader.now(self._height)
+        found = await self._listed("/validators", "validators", VALIDATOR_PREFIX, height)
+        rows = [{**views.member_view(*_member(row)), **self._proof(row)} for row in found]
+        return {"height": height, "validators": rows, **self._first_proof(rows)}
 
     async def tx(self) -> Document:
         """One transaction, proven to be in its block."""
@@ -123,70 +120,63 @@ class Query:
 
     async def transcript(self) -> Document:
         """One opened challenge, or all of an epoch."""
-        running, _ = await self._client.load(EpochRecord, CURRENT_EPOCH_KEY)
-        if running is None:
-            raise CommandFailed("the chain has no epoch yet")
+        height, running = await self._reader.now(self._height)
         epoch: int | None = self._arguments.epoch
         if self._arguments.hash is None:
-            return await self._transcripts(max(0, running.number - 1) if epoch is None else epoch)
+            return await self._transcripts(max(0, running.number - 1) if epoch is None else epoch, height)
         name = _digest(self._arguments.hash, "a challenge's hash")
         epochs = [epoch] if epoch is not None else range(running.number, max(-1, running.number - EPOCHS_KEPT - 1), -1)
         for number in epochs:
-            key = transcript_key(number, name)
-            proven = await self._client.read(key)
-            if proven.value is not None:
-                view = views.transcript_view(name, decode(TranscriptRecord, proven.value))
-                return {"height": proven.height, "epoch": number, **view, **self._proof(key, proven)}
+            row = await self._reader.perhaps(transcript_key(number, name), height)
+            if row is not None:
+                view = views.transcript_view(name, loaded(TranscriptRecord, row))
+                return {"height": height, "epoch": number, **view, **self._proof(row)}
         raise CommandFailed(f"no challenge {name.hex()} was opened in the epochs that the ledger keeps")
 
-    async def _transcripts(self, epoch: int) -> Document:
-        """The opened challenges of an epoch, by the lists that the ledger keeps of them."""
-        rows: list[Document] = []
-        height = 0
-        for validator in self._trust.validators:
-            opened, height = await self._client.load(OpenedChallenges, opened_key(epoch, validator.address))
-            for name in opened.names if opened is not None else ():
-                key = transcript_key(epoch, name)
-                proven = await self._client.read(key)
-                if proven.value is not None:
-                    view = views.transcript_view(name, decode(TranscriptRecord, proven.value))
-                    rows.append({**view, **self._proof(key, proven)})
-        proof = {"proof": rows[0]["proof"]} if rows and self._arguments.prove else {}
-        return {"height": height, "epoch": epoch, "transcripts": rows, **proof}
+    async def _transcripts(self, epoch: int, height: int) -> Document:
+        """The opened challenges of an epoch, by the lists that the ledger keeps of each member's."""
+        keys = [opened_key(epoch, row.key[len(VALIDATOR_PREFIX) :]) for row in await self._members(height)]
+        lists = [row for row in await self._reader.rows(keys, height) if row is not None]
+        names = [name for row in lists for name in loaded(OpenedChallenges, row).names]
+        found = await self._reader.rows([transcript_key(epoch, name) for name in names], height)
+        rows = [
+            {**views.transcript_view(name, loaded(TranscriptRecord, row)), **self._proof(row)}
+            for name, row in zip(names, found, strict=True)
+            if row is not None
+        ]
+        return {"height": height, "epoch": epoch, "transcripts": rows, **self._first_proof(rows)}
 
-    async def _directory(self) -> tuple[Proven, DirectoryRecord]:
-        proven, record = await self._record(DIRECTORY_KEY, "the chain has written no directory yet; nobody has registered")
-        return proven, decode(DirectoryRecord, record)
+    async def _directory(self) -> tuple[Row, DirectoryRecord]:
+        missing = "the chain has written no directory yet; nobody has registered"
+        row = await self._reader.row(DIRECTORY_KEY, self._height, missing)
+        return row, loaded(DirectoryRecord, row)
 
-    async def _members(self) -> list[tuple[bytes, ValidatorRecord, Proven]]:
-        members: list[tuple[bytes, ValidatorRecord, Proven]] = []
-        for validator in self._trust.validators:
-            proven = await self._client.read(validator_key(validator.address))
-            if proven.value is not None:
-                members.append((validator.address, decode(ValidatorRecord, proven.value), proven))
-        return sorted(members, key=lambda row: row[1].name)
+    async def _members(self, height: int) -> list[Row]:
+        """The records of those who signed the header that proves this height."""
+        signers = (await self._client.block(height + 1)).validators.validators
+        rows = await self._reader.rows([validator_key(signer.address) for signer in signers], height)
+        return sorted((row for row in rows if row is not None), key=lambda row: _member(row)[1].name)
 
-    async def _record(self, key: bytes, missing: str) -> tuple[Proven, bytes]:
-        proven = await self._client.read(key)
-        if proven.value is None:
-            raise CommandFailed(missing)
-        if not proven.verified:
-            raise ProofRejected("the answer was not proven")
-        return proven, proven.value
+    async def _listed(self, path: str, name: str, prefix: bytes, height: int) -> list[Row]:
+        """Every row of a list, page by page."""
+        rows: list[Row] = []
+        following = ""
+        while True:
+            question = f"{path}{'&' if '?' in path else '?'}limit={LIST_ROWS}&key={following}"
+            page, following = await self._reader.listed(question, name, prefix, height)
+            rows += page
+            if not following or not page:
+                return rows
 
-    def _proof(self, key: bytes, proven: Proven) -> Document:
-        """What `--prove` adds: the arguments of the stock light proxy's `abci_query`, and what we verified."""
-        if not self._arguments.prove or proven.value is None:
-            return {}
-        return {
-            "proof": {
-                "path": QUERY_PATH,
-                "key_hex": key.hex(),
-                "value_hex": proven.value.hex(),
-                "height": proven.height,
-                "verified": proven.verified,
-            }
-        }
+    def _proof(self, row: Row) -> Document:
+        return {"proof": row.proof()} if self._arguments.prove else {}
+
+    def _first_proof(self, rows: list[Document]) -> Document:
+        return {"proof": rows[0]["proof"]} if rows and self._arguments.prove else {}
+
+
+def _member(row: Row) -> tuple[bytes, ValidatorRecord]:
+    return row.key[len(VALIDATOR_PREFIX) :], loaded(ValidatorRecord, row)
 
 
 def _digest(text: str, what: str) -> bytes:
@@ -211,6 +201,9 @@ def show(what: str, document: Document) -> None:
     elif what == "committee":
         print(f"height {document['height']}, power {document['power']}")
         show_table(document["members"], MEMBER_COLUMNS)
+    elif what == "validators":
+        print(f"height {document['height']}")
+        show_table(document["validators"], MEMBER_COLUMNS)
     else:
         show_fields({name: value for name, value in document.items() if name != "proof"})
     if "proof" in document:
@@ -220,11 +213,10 @@ def show(what: str, document: Document) -> None:
 async def ask(arguments: argparse.Namespace) -> int:
     """Answer one question and print the answer."""
     network = home.place(arguments)
-    trust = network.trust()
     client = network.client()
     await client.start()
     try:
-        query = Query(client, trust, arguments)
+        query = Query(client, arguments)
         questions: dict[str, Callable[[], Awaitable[Document]]] = {
             "nodes": query.nodes,
             "node": query.node,
@@ -233,6 +225,7 @@ async def ask(arguments: argparse.Namespace) -> int:
             "tx": query.tx,
             "directory": query.directory,
             "committee": query.committee,
+            "validators": query.validators,
             "transcript": query.transcript,
         }
         document = await questions[arguments.what]()
@@ -256,6 +249,7 @@ def parser() -> argparse.ArgumentParser:
     shared.add_argument(
         "--prove", action="store_true", help="add the proven key and value, as the stock light proxy takes them"
     )
+    shared.add_argument("--height", type=int, default=0, metavar="H", help="an earlier height that the nodes still keep")
     kinds = top.add_subparsers(dest="what", required=True, metavar="WHAT")
 
     def kind(name: str, meaning: str) -> argparse.ArgumentParser:
@@ -268,6 +262,7 @@ def parser() -> argparse.ArgumentParser:
     kind("tx", "a transaction, proven to be in its block").add_argument("hash", help="64 hexadecimal digits")
     kind("directory", "the directory record that everybody routes by")
     kind("committee", "the verification committee")
+    kind("validators", "every validator record, those without power too")
     transcript = kind("transcript", "an opened challenge with answer and score, or all of an epoch")
     transcript.add_argument("hash", nargs="?", help="the challenge's hash; without it, all of one epoch")
     transcript.add_argument("--epoch", type=int, help="default: the last epoch, or wherever the hash is found")

@@ -11,6 +11,7 @@ import sys
 
 from aiohttp import web
 
+from network.aio.ledger_reader import LedgerReader
 from network.aio.logs import configure
 from network.cli import home
 from network.cli.output import run
@@ -20,7 +21,6 @@ from network.rest.aio.chain_history import ChainHistory
 from network.rest.aio.cosmos_pages import CosmosPages
 from network.rest.aio.ledger_pages import LedgerPages
 from network.rest.aio.metrics import RestMetrics
-from network.rest.aio.reader import Reader
 from network.rest.aio.server import RestServer
 
 log = logging.getLogger("network.rest")
@@ -35,7 +35,7 @@ async def serve(arguments: argparse.Namespace) -> int:
     listen = parse_address(arguments.listen, "--listen")
     network = home.place(arguments)
     client = network.client()
-    reader = Reader(client)
+    reader = LedgerReader(client)
     server = RestServer(reader, LedgerPages(reader), CosmosPages(reader, ChainHistory(client)), RestMetrics())
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -22,7 +22,7 @@ class Failure:
 
 CATALOGUE = {
     "bad_request": Failure(1, 400, "an argument cannot be understood"),
-    "not_found": Failure(2, 404, "the ledger has no such thing, or this gateway no such path"),
+    "not_found": Failure(2, 404, "no such transaction, or no such path"),
     "method_not_allowed": Failure(3, 405, "only GET and HEAD are served"),
     "height_unavailable": Failure(4, 404, "the height cannot be read: not yet decided, or no longer kept"),
     "busy": Failure(5, 429, "too many requests are being answered", 1),
@@ -51,6 +51,6 @@ class Refusal(Exception):
 
 def from_ledger(code: int, log: str) -> Refusal:
     """The ledger's own refusal of a query."""
-    refusal = Refusal("not_found" if code in _LEDGER_STATUS else "bad_request", log or "the ledger refused the query")
-    refusal.code, refusal.codespace = code, LEDGER_CODESPACE
+    refusal = Refusal("bad_request", log)
+    refusal.code, refusal.codespace, refusal.status = code, LEDGER_CODESPACE, _LEDGER_STATUS.get(code, 400)
     return refusal

@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 from network.aio.chain_client import ChainClient
+from network.aio.ledger_reader import gather
 from network.light_headers import FLAG_COMMIT
 from network.light_json import signed_header
 from network.proof import ProofRejected
-from network.rest.aio.reader import gather
 
 KEPT_TIMES, KEPT_COMMITS = 2_000, 400
 PAGE = 100

@@ -6,6 +6,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 from network.aio.chain_client import QUERY_PATH
 from network.aio.chain_rpc import RpcError
+from network.aio.ledger_reader import LedgerReader, Row, loaded
 from network.chain_records import VALIDATOR_PREFIX, ValidatorRecord, validator_key
 from network.light_headers import LightBlock
 from network.light_json import abci_value
@@ -13,7 +14,6 @@ from network.light_render import time_json
 from network.proof import ProofRejected
 from network.rest import blocks, staking, txs
 from network.rest.aio.chain_history import ChainHistory
-from network.rest.aio.reader import Reader, Row, loaded
 from network.rest.asked import Answer, Asked
 from network.rest.bech32 import OPERATOR, decode
 from network.rest.pagination import Pagination, cut, number, parse, said
@@ -26,7 +26,7 @@ MOST_RECORDS = 500
 class CosmosPages:
     """One method per route."""
 
-    def __init__(self, reader: Reader, history: ChainHistory) -> None:
+    def __init__(self, reader: LedgerReader, history: ChainHistory) -> None:
         self._reader = reader
         self._client = reader.client
         self._history = history

@@ -4,6 +4,8 @@ from collections.abc import Callable
 from typing import Any
 
 from network import chain_views as views
+from network.aio.chain_client import KEY_NOT_FOUND
+from network.aio.ledger_reader import LedgerReader, LedgerRefused, Row, gather, loaded
 from network.chain_records import (
     CURRENT_EPOCH_KEY,
     DIRECTORY_KEY,
@@ -22,10 +24,8 @@ from network.chain_records import (
     validator_key,
 )
 from network.ids import NODE_ID_LENGTH
-from network.rest.aio.reader import Reader, Row, gather, loaded
 from network.rest.asked import Answer, Asked
 from network.rest.pagination import number as whole
-from network.rest.refusal import Refusal
 
 EPOCHS_KEPT = 10  # epochs whose transcripts the ledger keeps
 MOST_EPOCHS = 25  # epoch records of one page: each holds a result per node
@@ -35,7 +35,7 @@ Document = dict[str, Any]
 class LedgerPages:
     """One method per route."""
 
-    def __init__(self, reader: Reader) -> None:
+    def __init__(self, reader: LedgerReader) -> None:
         self._reader = reader
 
     async def params(self, asked: Asked) -> Answer:
@@ -112,7 +112,7 @@ class LedgerPages:
             row = await self._reader.perhaps(transcript_key(epoch, name), height)
             if row is not None:
                 return _single(asked, row, {"epoch": epoch, "challenge": _challenge_row(row)})
-        raise Refusal("not_found", f"no challenge {name.hex()} was opened in the epochs that the ledger keeps")
+        raise LedgerRefused(KEY_NOT_FOUND, f"no challenge {name.hex()} was opened in the epochs that the ledger keeps")
 
     async def committee(self, asked: Asked) -> Answer:
         """Who signed the header that proves this height, with the records that tie names and verifier keys to them."""

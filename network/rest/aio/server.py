@@ -12,12 +12,12 @@ from prometheus_client import generate_latest
 
 from network.aio.chain_client import ChainUnavailable, ProofRejected
 from network.aio.chain_rpc import RpcError
+from network.aio.ledger_reader import LedgerReader, LedgerRefused
 from network.rest.aio.cosmos_pages import CosmosPages, release
 from network.rest.aio.ledger_pages import LedgerPages
 from network.rest.aio.metrics import RestMetrics
-from network.rest.aio.reader import Reader
 from network.rest.asked import Answer, Asked
-from network.rest.refusal import Refusal
+from network.rest.refusal import Refusal, from_ledger
 from network.rest.routes import ROUTES, Route, openapi
 
 log = logging.getLogger(__name__)
@@ -42,7 +42,7 @@ Page = Callable[[Asked], Awaitable[Answer]]
 class RestServer:
     """The routes of the table, each with its page."""
 
-    def __init__(self, reader: Reader, ledger: LedgerPages, cosmos: CosmosPages, metrics: RestMetrics) -> None:
+    def __init__(self, reader: LedgerReader, ledger: LedgerPages, cosmos: CosmosPages, metrics: RestMetrics) -> None:
         self._reader = reader
         self._metrics = metrics
         self._in_flight = 0
@@ -114,6 +114,8 @@ class RestServer:
             return await handler(request)
         except Refusal as refusal:
             return _refused(refusal)
+        except LedgerRefused as error:
+            return _refused(from_ledger(error.code, str(error)))
         except ProofRejected as error:
             self._metrics.refused.inc()
             return _refused(Refusal("unproven", str(error)))
@@ -138,7 +140,7 @@ class RestServer:
                 height, _ = await self._reader.now(0)
         except TimeoutError:
             reason = f"no proof within {STATUS_S:.0f} s"
-        except (ChainUnavailable, ProofRejected, RpcError, Refusal) as error:
+        except (ChainUnavailable, ProofRejected, RpcError, LedgerRefused) as error:
             reason = str(error)
         told = {"name": "rest", "role": "rest", "ready": not reason, "reason": reason}
         return Answer({**told, "chain_id": self._reader.client.chain_id, "height": height or None}, None, False)

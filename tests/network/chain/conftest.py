@@ -2,13 +2,15 @@
 
 import base64
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
 from aiohttp import web
 
+from abci_app.query.answer import QUERY_PATH
+from abci_app.query.store import answer
 from abci_app.state.app_hash import app_hash
 from abci_app.tree import Tree
 from network.chain_records import STORE_NAME
@@ -26,6 +28,20 @@ NOW = 1_700_000_000.0
 
 def b64(raw: bytes) -> str:
     return base64.b64encode(raw).decode()
+
+
+@dataclass
+class Rows:
+    """One height's rows; nothing here proves them."""
+
+    rows: dict[bytes, bytes]
+    nodes: dict[bytes, bytes] = field(default_factory=dict)
+
+    def get(self, key: bytes) -> bytes | None:
+        return self.rows.get(key)
+
+    def scan(self, prefix: bytes, start: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
+        return iter(sorted((key, value) for key, value in self.rows.items() if key.startswith(prefix) and key >= start))
 
 
 @dataclass
@@ -48,6 +64,7 @@ class Chain:
     deliver: bool = True
     calls: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     url: str = ""
+    oldest: int = 1
 
     def __post_init__(self) -> None:
         self.members = self.members or [(key, 10) for key in self.keys]
@@ -126,7 +143,15 @@ class Chain:
             raise LookupError(f"height {height} must be less than or equal to the current blockchain height {self.height}")
         return self.blocks[int(height)]
 
+    def version(self, height: int) -> Any:
+        """The rows of a height, as the application's friendly paths read them."""
+        return Rows(self.states[height])
+
     def do_abci_query(self, path: str, data: str, height: str, prove: bool) -> Any:
+        if path not in ("", QUERY_PATH):
+            found = answer(self, path, b"", int(height), prove)
+            value = b64(found.value) or None
+            return {"response": {"code": found.code, "log": found.log, "height": str(found.height), "value": value}}
         at, key = int(height) or self.height - 1, bytes.fromhex(data)
         if at < 1:
             return {"response": {"code": 3, "log": "wait for block 2", "height": "0"}}

@@ -9,8 +9,8 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from abci_app.query.store import answer
-from network.aio.chain_client import QUERY_PATH, ChainClient
+from network.aio.chain_client import ChainClient
+from network.aio.ledger_reader import LedgerReader
 from network.chain_records import (
     CURRENT_EPOCH_KEY,
     PARAMS_KEY,
@@ -28,38 +28,9 @@ from network.rest.aio.chain_history import ChainHistory
 from network.rest.aio.cosmos_pages import CosmosPages
 from network.rest.aio.ledger_pages import LedgerPages
 from network.rest.aio.metrics import RestMetrics
-from network.rest.aio.reader import Reader
 from network.rest.aio.server import RestServer
 
 NODES = [bytes([at]) * 20 for at in (1, 2, 3)]
-
-
-class Versions:
-    """The fake chain's states, as the application's query code reads them."""
-
-    oldest = 1
-
-    def __init__(self, chain: Any) -> None:
-        self.chain = chain
-
-    @property
-    def height(self) -> int:
-        return int(self.chain.height)
-
-    def version(self, height: int) -> Any:
-        return Rows(self.chain.states[height])
-
-
-class Rows:
-    def __init__(self, rows: dict[bytes, bytes]) -> None:
-        self.rows = rows
-        self.nodes: dict[bytes, bytes] = {}
-
-    def get(self, key: bytes) -> bytes | None:
-        return self.rows.get(key)
-
-    def scan(self, prefix: bytes, start: bytes = b"") -> Any:
-        return iter(sorted((key, value) for key, value in self.rows.items() if key.startswith(prefix) and key >= start))
 
 
 @pytest.fixture
@@ -78,19 +49,9 @@ async def ask(chain: Any, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Any]
     chain.block({key: encode(record) for key, record in held.items()})
     for _ in range(3):
         chain.block()
-    rows = chain.do_abci_query
-
-    def friendly(path: str, data: str, height: str, prove: bool) -> Any:
-        if path == QUERY_PATH:
-            return rows(path, data, height, prove)
-        found = answer(Versions(chain), path, b"", int(height), prove)
-        value = base64.b64encode(found.value).decode() or None
-        return {"response": {"code": found.code, "log": found.log, "height": str(found.height), "value": value}}
-
-    monkeypatch.setattr(chain, "do_abci_query", friendly)
     monkeypatch.setattr("network.aio.chain_client.READ_ATTEMPTS", 1)
     client = ChainClient([chain.url], chain.trust, clock=chain.clock)
-    reader = Reader(client)
+    reader = LedgerReader(client)
     server = RestServer(reader, LedgerPages(reader), CosmosPages(reader, ChainHistory(client)), RestMetrics())
     await client.start()
     runner = web.AppRunner(server.app(), handler_cancellation=True)

@@ -1,4 +1,4 @@
-"""Reads for the gateway: rows that the light client has checked, and the documents that say which rows there are.
+"""Reads for commands and gateways: rows that the light client has checked, and documents that say which rows there are.
 
 A document of a node is a list of keys to ask for, nothing more: every row that leaves here has been proven at the height
 of the first, which was fresh.
@@ -10,16 +10,24 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from network.aio.chain_client import QUERY_PATH, ChainClient, Proven
+from network.aio.chain_client import KEY_NOT_FOUND, QUERY_PATH, ChainClient, Proven
 from network.chain_records import CURRENT_EPOCH_KEY, EpochRecord
 from network.codec import Message, decode
+from network.errors import PlanetServeError
 from network.light_json import abci_value
 from network.proof import ProofRejected
-from network.rest.refusal import Refusal, from_ledger
 
 AT_ONCE = 8
 M = TypeVar("M", bound=Message)
 T = TypeVar("T")
+
+
+class LedgerRefused(PlanetServeError):
+    """The ledger has no such row, or does not answer such a question; `code` is one of its query codes."""
+
+    def __init__(self, code: int, message: str) -> None:
+        super().__init__(message)
+        self.code = code
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,22 +49,22 @@ class Row:
         }
 
 
-class Reader:
+class LedgerReader:
     """Proven reads over one light client."""
 
     def __init__(self, client: ChainClient) -> None:
         self.client = client
 
     async def now(self, height: int) -> tuple[int, EpochRecord]:
-        """The height to answer from, and the epoch that ran: `height`, else the newest that can be proven. Raises Refusal."""
+        """The height to answer from (`height`, else the newest that can be proven), and the epoch that ran then."""
         row = await self.row(CURRENT_EPOCH_KEY, height, "the chain has no epoch yet")
         return row.height, decode(EpochRecord, row.value)
 
     async def row(self, key: bytes, height: int, missing: str) -> Row:
-        """One row. Raises Refusal with `missing` when the chain proves that there is none."""
+        """One row. Raises LedgerRefused with `missing` when the chain proves that there is none."""
         row = await self.perhaps(key, height)
         if row is None:
-            raise Refusal("not_found", missing)
+            raise LedgerRefused(KEY_NOT_FOUND, missing)
         return row
 
     async def perhaps(self, key: bytes, height: int) -> Row | None:
@@ -89,10 +97,10 @@ class Reader:
         return rows, following
 
     async def document(self, path: str, height: int) -> dict[str, Any]:
-        """A node's own JSON document: unproven. Raises Refusal, ProofRejected."""
+        """A node's own JSON document: unproven. Raises LedgerRefused, ProofRejected."""
         answer = abci_value(await self.query(path, b"", height, prove=False))
         if answer.code:
-            raise from_ledger(answer.code, answer.log)
+            raise LedgerRefused(answer.code, answer.log or "the ledger refused the query")
         try:
             document = json.loads(answer.value or b"")
         except ValueError as error:
@@ -111,7 +119,7 @@ class Reader:
         """A height that no node keeps is the caller's mistake, not the chain's silence."""
         answer = abci_value(await self.query(QUERY_PATH, key, height, prove=True))
         if answer.code > 1:
-            raise from_ledger(answer.code, answer.log)
+            raise LedgerRefused(answer.code, answer.log or "the ledger refused the query")
 
 
 async def gather(work: Callable[..., Any], arguments: Sequence[tuple[Any, ...]]) -> list[Any]:
