@@ -6,14 +6,15 @@ stages a version, Commit saves it; every other method reads. Requirements: `docs
 
 import json
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
 
+from abci_app.proposal import choose
 from abci_app.query.answer import QueryAnswer
 from abci_app.query.store import answer
 from abci_app.retention import KEEP_ALL, Retention
 from abci_app.state.app_hash import app_hash
-from abci_app.state.committee import members
 from abci_app.state.context import BlockContext
 from abci_app.state.envelope import OpenedTx, require_nonce
 from abci_app.state.errors import CODESPACE, TxError
@@ -157,26 +158,12 @@ class Application:
         return ADMITTED
 
     def prepare_proposal(self, txs: Sequence[bytes], max_bytes: int) -> list[bytes]:
-        """The transactions to propose, the committee's first, so that a flood cannot starve an epoch; mempool order
-        otherwise. What ProcessProposal would refuse is left out, and so is a nonce that has become stale."""
-        state = self._present()
-        committee = {record.verifier_key for _, record in members(state)}
-        opened: list[tuple[bool, SignedTx, bytes]] = []
+        """The transactions to propose (`proposal.py`); what ProcessProposal would refuse is left out."""
+        opened: list[tuple[bytes, SignedTx]] = []
         for raw in txs:
-            try:
-                tx = self._open(raw, self.chain_id).tx
-                require_nonce(tx, state)
-            except TxError:
-                continue
-            opened.append((tx.signer not in committee, tx, raw))
-        opened.sort(key=lambda entry: entry[0])
-        chosen: list[bytes] = []
-        for _, _, raw in opened:
-            max_bytes -= _proto_size(raw)
-            if max_bytes < 0:
-                break
-            chosen.append(raw)
-        return chosen
+            with suppress(TxError):
+                opened.append((raw, self._open(raw, self.chain_id).tx))
+        return choose(opened, self._present(), max_bytes)
 
     def process_proposal(self, txs: Sequence[bytes]) -> bool:
         """Whether an honest `prepare_proposal` could have made this block: every envelope opens. Anything else a
@@ -265,8 +252,3 @@ class Application:
             del self._opened[oldest]
             self._opened_bytes -= len(oldest)
         return opened
-
-
-def _proto_size(raw: bytes) -> int:
-    """What CometBFT counts for a transaction in a block: its bytes, a tag and their length."""
-    return len(raw) + 1 + max(1, (len(raw).bit_length() + 6) // 7)
