@@ -95,6 +95,16 @@ class Tree:
         rows.sort(key=_index)
         return self._update(0, 0, rows, writes)[0], writes
 
+    def fits(self, depth: int, prefix: int) -> bool:
+        """Whether the node there is below a branch, and has the hash that the branch says. The root is below none."""
+        node, above = self._nodes.get(node_key(depth, prefix)), self._nodes.get(node_key(depth - 1, prefix >> 1))
+        if node is None or above is None or above[:1] == _LEAF:
+            return False
+        if node[:1] == _LEAF:
+            index, _, leaf = _row(node)
+            return fold(index, leaf, DEPTH - depth) == _sides(above)[prefix & 1]
+        return inner_hash(*_sides(node)) == _sides(above)[prefix & 1]
+
     def prove(self, key: bytes) -> Proof:
         """The proof of the row under `key`, or of its absence."""
         index = leaf_index(key)

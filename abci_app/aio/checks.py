@@ -4,7 +4,7 @@
 everything, for an operator who doubts a disk: it builds the tree anew and goes back through the kept versions with it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import Any
 
 from abci_app.aio.database import Meta, StoreError
 from abci_app.aio.versions import META_KEY, NODE, ROW, UNDO, Rows, Version, before, undo_key, undone_key
-from abci_app.state.app_hash import app_hash, leaf_hash
+from abci_app.state.app_hash import DEPTH, app_hash, leaf_hash
 from abci_app.tree import Tree
 
 CHECKED_ROWS = 2_000
@@ -30,18 +30,32 @@ class Checked:
 
 
 def check_start(path: Path, database: Any, meta: Meta) -> None:
-    """The stored root is the app hash, and a run of rows are the leaves they should be. Raises StoreError."""
+    """The stored root is the app hash; of a run of rows, leaves and tree nodes, each row is the leaf it should be, each leaf
+    has its row, and each node the hash that the one above it says. Raises StoreError."""
     tree = Tree(Version(Rows(database, meta.height), meta.height).nodes)
     if app_hash(tree.root()) != meta.app_hash:
         raise _corrupt(path, f"its tree does not lead to the app hash of height {meta.height}")
-    turn = ROW + bytes([meta.app_hash[0] & 0x0F]) + meta.app_hash[1:2]
+    turn = meta.app_hash[:2]
+    for key, value in _run(database, ROW, bytes([turn[0] & 0x0F]) + turn[1:]):
+        if tree.prove(key).leaf != leaf_hash(key, value):
+            raise _corrupt(path, f"row {key.hex()} is not what its tree says")
+    for key, _ in islice(chain.from_iterable(tree.leaves(4, (turn[0] + part) % 16) for part in range(16)), CHECKED_ROWS):
+        if database.get(ROW + key) is None:
+            raise _corrupt(path, f"row {key.hex()} is missing")
+    for key, _ in _run(database, NODE, bytes([turn[0] % DEPTH])):
+        if key[0] and not tree.fits(key[0], int.from_bytes(key[1:], "big")):
+            raise _corrupt(path, f"the tree node {key.hex()} is not what the one above it says")
+
+
+def _run(database: Any, prefix: bytes, turn: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """At most CHECKED_ROWS entries of one kind, from `turn` on and round to the first again."""
+    end = bytes([prefix[0] + 1])
     with (
-        database.iterator(start=turn, stop=NODE, verify_checksums=True) as later,
-        database.iterator(start=ROW, stop=turn, verify_checksums=True) as earlier,
+        database.iterator(start=prefix + turn, stop=end, verify_checksums=True) as later,
+        database.iterator(start=prefix, stop=prefix + turn, verify_checksums=True) as earlier,
     ):
         for key, value in islice(chain(later, earlier), CHECKED_ROWS):
-            if tree.prove(key[1:]).leaf != leaf_hash(key[1:], value):
-                raise _corrupt(path, f"row {key[1:].hex()} is not what its tree says")
+            yield bytes(key[1:]), bytes(value)
 
 
 def check_all(path: Path, database: Any, meta: Meta) -> Checked:

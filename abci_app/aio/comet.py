@@ -15,6 +15,8 @@ HOPELESS = {
     "move the [app] data directory away, CometBFT replays its blocks into a new one",
     "AppHash does not match": "the application's data and CometBFT's blocks disagree; move the [app] data directory away to "
     "replay the chain",
+    "wrong Block.Header.AppHash": "this replica's ledger differs from its peers'; `planetserve validator reset` throws its "
+    "data away (keys and signing state stay), and the next start fetches the chain from the peers",
 }
 # After this its process lives on, answers its RPC, and decides nothing any more (full disk, another app hash than its peers').
 _CONSENSUS_FAILURE = re.compile(r'CONSENSUS FAILURE!!!.*? err="((?:[^"\\]|\\.)*)"')

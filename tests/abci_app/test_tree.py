@@ -123,3 +123,15 @@ def test_two_rows_on_one_leaf_are_a_bug(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(tree_module, "leaf_index", lambda key: 5)
     with pytest.raises(AssertionError, match="share the leaf"):
         Tree({}).update([(b"a", b"1"), (b"b", b"2")])
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.dictionaries(keys, st.binary(min_size=1, max_size=3), min_size=2, max_size=12), st.data())
+def test_every_node_fits_the_one_above_it_and_no_changed_one_does(rows: dict[bytes, bytes], data: st.DataObject) -> None:
+    _, writes = Tree({}).update(rows.items())
+    nodes = {key: value for key, value in writes.items() if value is not None}
+    places = [(key[0], int.from_bytes(key[1:], "big")) for key in nodes if key[0]]
+    assert all(Tree(nodes).fits(*place) for place in places)
+    changed = data.draw(st.sampled_from(sorted(key for key in nodes if key[0])))
+    nodes[changed] = nodes[changed][:1] + bytes([nodes[changed][1] ^ 1]) + nodes[changed][2:]
+    assert not all(Tree(nodes).fits(*place) for place in places)

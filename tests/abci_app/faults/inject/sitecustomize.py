@@ -8,6 +8,7 @@ crash.json     {"method", "phase": "before" | "during" | "after", "calls"}: SIGK
 delays.json    {method: seconds}: the method sleeps first, and with it the whole process.
 proposer.json  {"txs": [hex, ...]}: a byzantine proposer's block, made whatever the mempool holds, and accepted by itself.
 refuse.json    {}: every proposal is rejected.
+wrong_hash.json  {}: FinalizeBlock answers another app hash than the one it has computed.
 torn.json      {"bytes"}: at the next Commit no file of this process may grow further than this; the kernel then cuts the
                write short and ends the process with SIGXFSZ.
 """
@@ -87,6 +88,10 @@ def wrap(dispatch: ModuleType) -> None:
         if method == "commit" and (torn := order("torn", once=True)) is not None:
             signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
             resource.setrlimit(resource.RLIMIT_FSIZE, (torn["bytes"], torn["bytes"]))
+        if method == "finalize_block" and order("wrong_hash") is not None:
+            response = respond(app, method, request)
+            response.finalize_block.app_hash = bytes(32)
+            return response
         crash = order("crash") or {}
         if crash.get("method") != method:
             return respond(app, method, request)
