@@ -37,6 +37,7 @@ from network.ids import NODE_ID_LENGTH
 Document = dict[str, Any]
 Handler = Callable[[Version, Asked], Document]
 RESULTS_FIELD, ENTRIES_FIELD = 6, 5  # the last fields of EpochRecord and of DirectoryRecord
+EPOCH_PREFIX = epoch_key(0)[:1]
 LONGEST_GROUP = 128
 
 
@@ -66,22 +67,27 @@ def _node(version: Version, asked: Asked) -> Document:
 
 
 def _epochs(version: Version, asked: Asked) -> Document:
-    """Newest first: numbers follow one another, so each is one look-up."""
+    """Newest first. Numbers follow one another, so a page is one run of rows, read forwards and turned round; how many fit
+    is judged by the newest, as records of one size follow one another, too."""
     running = _running(version).number
-    at = min(number(asked.key, "key"), running) if asked.key else running
+    top = min(number(asked.key, "key"), running) if asked.key else running
+    newest = version.get(epoch_key(min(top, running - 1))) if running else None
+    low = max(0, top + 1 - min(asked.limit, max(1, MOST_BYTES // len(newest or b" "))))
     rows: list[Document] = []
-    size = 0
-    while at >= 0 and len(rows) < asked.limit and size <= MOST_BYTES:
-        key = CURRENT_EPOCH_KEY if at == running else epoch_key(at)
-        raw = version.get(key)
-        if raw is None:
-            return {"epochs": rows, "next": ""}
-        view = epoch_view(without_items(EpochRecord, raw, RESULTS_FIELD))
-        del view["results"]
-        rows.append({"key": key.hex(), **view})
-        size += len(raw)
-        at -= 1
-    return {"epochs": rows, "next": str(at) if at >= 0 else ""}
+    for key, raw in version.scan(EPOCH_PREFIX, epoch_key(low)):
+        if key > epoch_key(top):
+            break
+        rows.append(_epoch_row(key, raw))
+    if top == running:
+        rows.append(_epoch_row(CURRENT_EPOCH_KEY, _one(version, CURRENT_EPOCH_KEY, "no epoch yet")))
+    following = low - 1 if low and version.get(epoch_key(low - 1)) is not None else None
+    return {"epochs": rows[::-1], "next": str(following) if following is not None else ""}
+
+
+def _epoch_row(key: bytes, raw: bytes) -> Document:
+    view = epoch_view(without_items(EpochRecord, raw, RESULTS_FIELD))
+    del view["results"]
+    return {"key": key.hex(), **view}
 
 
 def _epoch(version: Version, asked: Asked) -> Document:
