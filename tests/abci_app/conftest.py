@@ -8,6 +8,7 @@ import contextlib
 import http.client
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -15,7 +16,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -41,18 +42,22 @@ from network.crypto import SigningKey, sha256
 CHAIN_ID = "ledger-test"
 GROUP = GenesisGroup("tiny", sha256(b"tiny"), "llamacpp-mt19937-v1")
 REPOSITORY = Path(__file__).resolve().parents[2]
+PORT = re.compile(r"127\.0\.0\.1:(\d+)")
+Peers = tuple[str, ...]
 
 
 def seed(*words: str) -> SigningKey:
     return SigningKey(sha256("/".join(words).encode()))
 
 
-def free_ports(count: int) -> list[int]:
+def free_ports(count: int, avoid: Collection[int] = ()) -> list[int]:
     """Ports of 20000 and up that nobody listens on: below the ephemeral range."""
     found: list[int] = []
     at = 20000 + os.getpid() * 53 % 11000
     while len(found) < count:
         at += 1
+        if at in avoid:
+            continue
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.bind(("127.0.0.1", at))
             found.append(at)
@@ -181,10 +186,24 @@ class Chain:
 
     validators: list[Validator]
     genesis: Path
+    binary: Path
+    interval_ms: int
+    peers: list[str]
 
     def start(self) -> None:
         for validator in self.validators:
             validator.start()
+
+    def join(self, name: str) -> Validator:
+        """The folder of one more node, which follows the chain without a vote; its peers are those there were first."""
+        keys = tuple(seed(word, name) for word in ("consensus", "verifier", "node"))
+        addresses = [Address("127.0.0.1", port) for port in free_ports(3, avoid=self.ports())]
+        self.validators.append(build_home(self, name, keys, addresses, tuple(self.peers)))
+        return self.validators[-1]
+
+    def ports(self) -> set[int]:
+        """What its nodes listen on, or will."""
+        return {int(port) for node in self.validators for port in PORT.findall((node.home / "config.toml").read_text())}
 
     def wait_height(self, height: int) -> None:
         for validator in self.validators:
@@ -201,23 +220,30 @@ def build_chain(folder: Path, binary: Path, count: int, params: dict[str, object
     genesis.write_text(render_genesis(CHAIN_ID, genesis_time, members, [GROUP], params))
     addresses = [Address("127.0.0.1", port) for port in ports]
     peers = [f"{comet_node_id(keys[i][2].public)}@{addresses[3 * i + 1]}" for i in range(count)]
-    validators: list[Validator] = []
+    chain = Chain([], genesis, binary, interval_ms, peers)
     for i in range(count):
-        home = folder / f"v{i}"
-        comet = home / "comet"
-        (comet / "config").mkdir(parents=True)
-        (comet / "data").mkdir()
-        rpc, p2p, metrics = addresses[3 * i : 3 * i + 3]
         others = tuple(peer for at, peer in enumerate(peers) if at != i)
-        settings = CometSettings(f"validator-{i}", home / "app.sock", rpc, p2p, others, interval_ms)
-        (comet / "config" / "config.toml").write_text(render_comet_config(settings))
-        shutil.copy(genesis, comet / "config" / "genesis.json")
-        (comet / "config" / "node_key.json").write_text(render_node_key(keys[i][2]))
-        (comet / "config" / "priv_validator_key.json").write_text(render_validator_key(keys[i][0]))
-        (comet / "data" / "priv_validator_state.json").write_text(render_validator_state())
-        (home / "config.toml").write_text(
-            f"""[node]
-name = "validator-{i}"
+        chain.validators.append(build_home(chain, f"v{i}", keys[i], addresses[3 * i : 3 * i + 3], others))
+    return chain
+
+
+def build_home(chain: Chain, name: str, keys: Sequence[SigningKey], addresses: Sequence[Address], peers: Peers) -> Validator:
+    """One validator's folder, or that of a node that only follows: then its consensus key is not in the genesis document."""
+    home = chain.genesis.parent / name
+    comet = home / "comet"
+    (comet / "config").mkdir(parents=True)
+    (comet / "data").mkdir()
+    rpc, p2p, metrics = addresses
+    moniker = name.replace("v", "validator-", 1)
+    settings = CometSettings(moniker, home / "app.sock", rpc, p2p, peers, chain.interval_ms)
+    (comet / "config" / "config.toml").write_text(render_comet_config(settings))
+    shutil.copy(chain.genesis, comet / "config" / "genesis.json")
+    (comet / "config" / "node_key.json").write_text(render_node_key(keys[2]))
+    (comet / "config" / "priv_validator_key.json").write_text(render_validator_key(keys[0]))
+    (comet / "data" / "priv_validator_state.json").write_text(render_validator_state())
+    (home / "config.toml").write_text(
+        f"""[node]
+name = "{moniker}"
 chain_id = "{CHAIN_ID}"
 listen = "{rpc}"
 metrics = "{metrics}"
@@ -226,7 +252,7 @@ genesis = "../genesis.json"
 keys = "keys.json"
 
 [comet]
-binary = "{binary}"
+binary = "{chain.binary}"
 home = "comet"
 rpc = "{rpc}"
 p2p = "{p2p}"
@@ -235,9 +261,8 @@ p2p = "{p2p}"
 socket = "app.sock"
 data = "app.db"
 """
-        )
-        validators.append(Validator(f"validator-{i}", home, rpc.port, metrics.port, keys[i][0], keys[i][1]))
-    return Chain(validators, genesis)
+    )
+    return Validator(moniker, home, rpc.port, metrics.port, keys[0], keys[1])
 
 
 @pytest.fixture(scope="session")
@@ -295,3 +320,9 @@ def module_chain(
             if validator.process is not None:
                 validator.process.kill()
                 validator.process.wait()
+
+
+@pytest.fixture(name="wait_until")
+def wait_until_fixture() -> Callable[..., None]:
+    """The poll itself, for tests that wait for something else than a height."""
+    return wait_until
