@@ -15,6 +15,8 @@ HOPELESS = {
     "move the [app] data directory away, CometBFT replays its blocks into a new one",
     "AppHash does not match": "the application's data and CometBFT's blocks disagree; move the [app] data directory away to "
     "replay the chain",
+    "is too far below block store base": "CometBFT has pruned the blocks that the application's data lacks; restore a snapshot "
+    "(`planetserve validator restore`), or reset the validator and let it fetch the state from its peers",
     "wrong Block.Header.AppHash": "this replica's ledger differs from its peers'; `planetserve validator reset` throws its "
     "data away (keys and signing state stay), and the next start fetches the chain from the peers",
 }
