@@ -3,6 +3,7 @@
 `app_state` is JSON: {"params": {...}, "verifiers": [{"consensus_key", "verifier_key", "name"}], "groups": [{"name",
 "model_hash", "scheme"}]}, keys and hashes in hexadecimal. Powers come from CometBFT's validator set, so that there is one
 source for them. Everything is checked; a genesis that does not fit ends the process before the first block.
+An exported state (`export.py`) stands there instead.
 """
 
 import json
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 
 from abci_app.state import epoch
 from abci_app.state.context import BlockContext
+from abci_app.state.export import imported_state, is_export
 from abci_app.state.params import params_from_mapping
 from abci_app.state.state import MemoryReader, State
 from network.chain_records import PARAMS_KEY, ModelGroup, ValidatorRecord, group_key, validator_key
@@ -37,6 +39,8 @@ def genesis_state(genesis: Genesis) -> State:
         document = _mapping(json.loads(genesis.app_state), "the document")
     except ValueError as error:
         raise ConfigError(f"genesis app_state is not JSON: {error}") from error
+    if is_export(document):
+        return imported_state(document, genesis.initial_height, genesis.validators)
     unknown = sorted(set(document) - {"params", "verifiers", "groups"})
     _require(not unknown, f"unknown entries: {', '.join(unknown)}")
     state = State(MemoryReader())
