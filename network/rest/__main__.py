@@ -11,7 +11,9 @@ import sys
 
 from aiohttp import web
 
-from network.aio.ledger_reader import LedgerReader
+from network.aio.chain_client import ChainUnavailable, ProofRejected
+from network.aio.chain_rpc import RpcError
+from network.aio.ledger_reader import LedgerReader, LedgerRefused
 from network.aio.logs import configure
 from network.cli import home
 from network.cli.output import run
@@ -27,6 +29,23 @@ log = logging.getLogger("network.rest")
 
 DEFAULT_LISTEN = "127.0.0.1:1317"
 DRAIN_S = 2.0
+FOLLOW_S = 60.0
+
+
+async def keep_trust(reader: LedgerReader) -> None:
+    """Prove something every minute, so that a quiet gateway's trusted block does not grow older than the trusting period."""
+    failing = False
+    while True:
+        try:
+            height, _ = await reader.now(0)
+            if failing:
+                log.info("the chain answers again", extra={"fields": {"height": height}})
+            failing = False
+        except (ChainUnavailable, ProofRejected, RpcError, LedgerRefused) as error:
+            if not failing:
+                log.warning("the chain cannot be followed", extra={"fields": {"reason": error}})
+            failing = True
+        await asyncio.sleep(FOLLOW_S)
 
 
 async def serve(arguments: argparse.Namespace) -> int:
@@ -51,7 +70,10 @@ async def serve(arguments: argparse.Namespace) -> int:
                 f"--listen: cannot listen on {listen} ({error.strerror}); stop what uses the port, or choose another"
             ) from error
         log.info("listening", extra={"fields": {"url": f"http://{listen}", "chain": client.chain_id}})
+        following = asyncio.create_task(keep_trust(reader))
         await stop.wait()
+        following.cancel()
+        await asyncio.gather(following, return_exceptions=True)
     finally:
         await runner.cleanup()
         await client.close()

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import random
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -29,6 +30,7 @@ from network.rest.aio.cosmos_pages import CosmosPages
 from network.rest.aio.ledger_pages import LedgerPages
 from network.rest.aio.metrics import RestMetrics
 from network.rest.aio.server import RestServer
+from network.rest.routes import MEANINGS, ROUTES
 
 NODES = [bytes([at]) * 20 for at in (1, 2, 3)]
 
@@ -139,3 +141,23 @@ async def test_too_many_at_once_are_turned_away(ask: Any, monkeypatch: pytest.Mo
     monkeypatch.setattr("network.rest.aio.server.MOST_IN_FLIGHT", 64)
     monkeypatch.setattr("network.rest.aio.server.REQUEST_S", 0.0)
     assert (await ask("/ledger/v1/params"))[0] == 504
+
+
+WORDS = ("", "0", "1", "3", "current", "-1", "9" * 25, "zz", "ff" * 20, "01" * 20, "ab" * 32, "planetservevaloper1x", "%2f")
+VALUES = (*WORDS, "true", "/nodes", "/store/main/key", "AAAA", "tx.height>0", "\u0663")
+
+
+async def test_no_request_is_a_bug(ask: Any) -> None:
+    """Every path with words and arguments of every kind: an answer or a code of the catalogue, never a fault of ours."""
+    dice = random.Random(5)
+    seen: set[int] = set()
+    for _ in range(250):
+        route = dice.choice([route for route in ROUTES if route.name not in ("metrics", "openapi")])
+        path = "/".join(dice.choice(WORDS) if part.startswith("{") else part for part in route.path.split("/"))
+        names = dice.sample(sorted(MEANINGS), dice.randint(0, 3))
+        query = "&".join(f"{name}={dice.choice(VALUES)}" for name in names)
+        status, _, body = await ask(f"{path}?{query}")
+        assert status in (200, 400, 404, 502, 503), (path, query, body)
+        assert status == 200 or set(body) == {"code", "codespace", "message"}
+        seen.add(status)
+    assert {200, 400, 404} <= seen
