@@ -82,7 +82,9 @@ Step = Chunk | Snapshot | None
 class Source(Protocol):
     """The version that a snapshot is taken of."""
 
-    nodes: Nodes
+    @property
+    def nodes(self) -> Nodes:
+        """Its tree's nodes."""
 
     def get(self, key: bytes) -> bytes | None:
         """The value under `key`, or None."""

@@ -96,7 +96,9 @@ EMPTY_SHELF = EmptyShelf()
 class Side(Protocol):
     """A store that is being restored beside the present one."""
 
-    nodes: Nodes
+    @property
+    def nodes(self) -> Nodes:
+        """The nodes of its tree so far."""
 
     def add(self, rows: Iterable[tuple[bytes, bytes | None]], nodes: Iterable[tuple[bytes, bytes | None]]) -> None:
         """Write rows, and the tree nodes that they change."""

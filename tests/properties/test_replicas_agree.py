@@ -78,6 +78,15 @@ class Replicas(RuleBasedStateMachine):
             replica.wipe()
             self.town.sim.start(at)
 
+    @rule(at=replica_numbers, bent=st.booleans())
+    def state_sync(self, at: int, bent: bool) -> None:
+        """A lost disk filled from a peer's snapshot, each of whose chunks may come bent at first."""
+        replica = self.town.sim.replicas[at]
+        if not replica.up:
+            replica.wipe()
+            if not self.town.sim.state_sync(at, (lambda raw: raw[:-1] + bytes([raw[-1] ^ 1])) if bent else None):
+                self.town.sim.start(at)
+
     @rule(cut=st.sets(replica_numbers, max_size=3))
     def partition(self, cut: set[int]) -> None:
         self.town.sim.partition([cut, set(range(REPLICAS)) - cut])

@@ -11,15 +11,20 @@ from abci_app.abci.calls import answered, call_of
 from abci_app.abci.order import KINDS, CallOrder, Kind
 from abci_app.aio.storage import LevelStore
 from abci_app.application import Application, Store
+from abci_app.state_sync import Restore, Shelf, Side
 from evals.ledger.simulator.replica import Process, Replica
 from evals.ledger.simulator.simulation import Simulation
 from evals.ledger.simulator.stores import MemoryStore
+from evals.ledger.simulator.sync import MemoryShelf
 from evals.ledger.simulator.world import CHAIN_ID, Genesis, member
 from network.crypto import sha256
 
 
 class ClosableStore(Store, Protocol):
-    """A store that can be let go of, as a dying process lets go of it."""
+    """A store that can be let go of, as a dying process lets go of it, and restored from a snapshot."""
+
+    def restoring(self, height: int, trusted: bytes) -> Side:
+        """Where a snapshot of this height is put together."""
 
     def close(self) -> None:
         """Release it."""
@@ -28,9 +33,9 @@ class ClosableStore(Store, Protocol):
 class LocalProcess:
     """An application in this process, behind the real dispatch and under the real checker of the order of calls."""
 
-    def __init__(self, store: ClosableStore, app_state: bytes) -> None:
+    def __init__(self, store: ClosableStore, app_state: bytes, shelf: Shelf) -> None:
         self.store = store
-        self.app = Application(store, CHAIN_ID, app_state)
+        self.app = Application(store, CHAIN_ID, app_state, shelf=shelf, restore=Restore(CHAIN_ID, store.restoring))
         self._order = CallOrder(store.height)
 
     def ask(self, kind: Kind, raw: bytes) -> bytes:
@@ -56,17 +61,19 @@ class Home:
         self._path = path
         self._app_state = app_state
         self._memory = MemoryStore()
+        self._shelf = MemoryShelf()
 
     def begin(self) -> Process:
         """The application as a starting process makes it."""
         store: ClosableStore = self._memory
         if self._path is not None:
             store = LevelStore(self._path, chain_id=CHAIN_ID, genesis_hash=sha256(self._app_state))
-        return LocalProcess(store, self._app_state)
+        return LocalProcess(store, self._app_state, self._shelf.serve(store))
 
     def erase(self) -> None:
         """Lose it all."""
         self._memory = MemoryStore()
+        self._shelf = MemoryShelf()
         if self._path is not None:
             shutil.rmtree(self._path)
 

@@ -79,6 +79,14 @@ class Replica:
             self.apply(chain[at])
         self.state = self.stored
 
+    def begin_empty(self) -> None:
+        """Begin the process of a wiped replica that shall not replay: its node has forgotten its blocks, too."""
+        assert not self.up
+        self.process = self.begin()
+        self.up, self.stored, self.state = True, 0, 0
+        if self.call("info", abci.RequestInfo()).last_block_height:
+            raise Diverged(f"{self.name} has a state after its disk was wiped")
+
     def stop(self) -> None:
         """Lose everything that is not on disk."""
         assert self.up

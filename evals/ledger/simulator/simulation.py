@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from abci_app.abci.pb import abci_pb2 as abci
 from abci_app.abci.pb import types_pb2 as types
 from evals.ledger.simulator.replica import CrashPoint, Decided, Diverged, Replica
+from evals.ledger.simulator.sync import Tamper, state_sync
 from evals.ledger.simulator.validators import ValidatorSet, first_set
 from evals.ledger.simulator.world import CHAIN_ID, GENESIS_TIME, MAX_BLOCK_BYTES
 from network.codec import encode_varint
@@ -115,6 +116,15 @@ class Simulation:
         """A stopped replica comes back, replays what its node has, and follows the others if it hears them."""
         self.replicas[at].start(self.chain)
         self.catch_up()
+
+    def state_sync(self, at: int, tamper: Tamper | None = None) -> bool:
+        """A wiped replica comes back by a snapshot of somebody it hears, then follows; False when nobody has one."""
+        group = next(group for group in self.groups if at in group)
+        peers = [self.replicas[other] for other in sorted(group) if self.replicas[other].up]
+        synced = state_sync(self.replicas[at], peers, self.chain, tamper)
+        if synced:
+            self.catch_up()
+        return synced
 
     def catch_up(self) -> None:
         """Block sync: every running replica applies what somebody in its group has stored."""

@@ -37,6 +37,7 @@ class Town:
         given = [*conducts, *[Conduct.HONEST] * len(genesis.members)]
         self.verifiers: list[SimulatedVerifier] = committee(zip(genesis.members, given, strict=False), models, self.cheats)
         self.codes: dict[int, int] = {}
+        self._snapshots: dict[int, tuple[bytes, bytes]] = {}
 
     def any_up(self) -> int | None:
         """A replica that the public can reach: one of the quorum's, else any that runs."""
@@ -77,14 +78,27 @@ class Town:
             if self.live(0) is None:
                 raise Diverged("a healed chain decides nothing")
 
+    def _check_snapshots(self, replica: Replica) -> None:
+        """Snapshots of one height are the same bytes everywhere (F19)."""
+        for height, digest, metadata in _offers(replica):
+            if self._snapshots.setdefault(height, (digest, metadata)) != (digest, metadata):
+                raise Diverged(f"{replica.name} has another snapshot of height {height} than the others")
+
     def check(self) -> None:
         """Nothing that a replica committed is lost, and all that stand at one height say the same of it. The rows of one
         replica, another at every height, are hashed anew by the definition."""
         for at, replica in enumerate(self.sim.replicas):
             if replica.up:
                 check_height(replica, self.sim.chain)
+                self._check_snapshots(replica)
                 if at == self.sim.height % len(self.sim.replicas):
                     check_rows(replica)
+
+
+def _offers(replica: Replica) -> list[tuple[int, bytes, bytes]]:
+    """Height, hash and metadata of the snapshots a replica offers."""
+    found = replica.call("list_snapshots", abci.RequestListSnapshots()).snapshots
+    return [(offer.height, offer.hash, offer.metadata) for offer in found]
 
 
 def check_height(replica: Replica, chain: Sequence[Decided]) -> None:
