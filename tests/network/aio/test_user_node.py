@@ -196,8 +196,9 @@ async def test_a_deadline_ends_a_silent_answer(overlay: Any) -> None:
     slow = Slow()
     _, entry = await overlay.add_model_node(slow)
     user = await overlay.add_user()
+    assert await user.wait_ready(PATIENCE)  # or the deadline passes before the model node has heard of the prompt
     with pytest.raises(ReplyTimeout):
-        await collect(user.ask(b"hello", entry, deadline_s=0.5))
+        await collect(user.ask(b"hello", entry, deadline_s=2.0))
     async with asyncio.timeout(PATIENCE):
         await slow.cancelled.wait()
 
