@@ -4,10 +4,12 @@ import argparse
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from hashlib import sha256
 from pathlib import Path
 
 from abci_app.aio.guard import lock_home
-from abci_app.aio.settings import load_config
+from abci_app.aio.settings import load_config, read_genesis
+from abci_app.aio.storage import LevelStore, StoreError
 from abci_app.config import ValidatorConfig
 from network.cli.main import configuration
 from network.errors import ConfigError
@@ -58,3 +60,21 @@ def agree(question: str, yes: bool) -> bool:
     except EOFError:
         print()
         return False
+
+
+@contextmanager
+def opened(settings: ValidatorConfig) -> Iterator[LevelStore]:
+    """The application's data of a stopped validator. Raises Running, or StoreError when there is none that can be used."""
+    with stopped(settings):
+        if not settings.data.exists():
+            raise StoreError(f"{settings.data} does not exist: the validator has no data yet")
+        store = LevelStore(settings.data, chain_id=settings.node.chain_id, genesis_hash=genesis_hash(settings))
+        try:
+            yield store
+        finally:
+            store.close()
+
+
+def genesis_hash(settings: ValidatorConfig) -> bytes:
+    """What the data directory remembers its chain's genesis document by."""
+    return sha256(read_genesis(settings)).digest()

@@ -15,6 +15,8 @@ from typing import Any
 
 import pytest
 
+from abci_app.aio.settings import load_config
+from abci_app.cli.status import look
 from abci_app.cli.unit import unit
 
 SECRETS = ("signing_seed", "onion_private", "priv_key")
@@ -42,6 +44,12 @@ def started(home: Path) -> Iterator[subprocess.Popen[bytes]]:
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait()
+
+
+def height(home: Path) -> int:
+    """How far a validator that follows the chain is; 0 for one that does not."""
+    document = look(load_config(home / "config.toml"))
+    return 0 if document["reason"] else int(document["cometbft"]["height"])
 
 
 def until(holds: Callable[[], bool], home: Path) -> None:
@@ -79,8 +87,8 @@ def test_a_validator_s_life(home: Path) -> None:
     before = document("status", home, code=4)
     assert not before["running"] and before["reason"] == "it does not run"
     with started(home):
-        until(lambda: run("status", home).returncode == 0, home)
-        until(lambda: document("status", home)["cometbft"]["height"] >= 5, home)
+        until(lambda: height(home) > 0, home)
+        until(lambda: height(home) >= 5, home)
         well = document("status", home)
         assert set(well["processes"]) == {"application", "cometbft"} and well["application"]["ready"]
         assert well["cometbft"]["voting_power"] == 10 and well["cometbft"]["missed_blocks"].startswith("0 of ")
@@ -100,9 +108,47 @@ def test_a_validator_s_life(home: Path) -> None:
 
 
 @pytest.mark.e2e
+def test_one_block_back_and_a_snapshot_back(home: Path, tmp_path: Path) -> None:
+    with started(home):
+        until(lambda: height(home) >= 8, home)
+        for command in (
+            ("rollback", home, "--yes"),
+            ("snapshot", "create", home),
+            ("restore", "1", home, "--yes"),
+            ("doctor", home),
+        ):
+            refused = run(*command)
+            assert refused.returncode != 0, command
+    sound = document("doctor", home)
+    made = document("snapshot", "create", home)
+    assert made["height"] == sound["height"] and made["app_hash"] == sound["app_hash"]
+    assert document("snapshot", "list", home) == {"snapshots": [made]}
+    assert run("rollback", home, typed="n\n").returncode == 1
+    back = run("rollback", home, "--yes")
+    assert back.returncode == 0 and f"are at height {sound['height'] - 1}" in back.stdout, back
+    assert document("doctor", home)["height"] == sound["height"] - 1
+    with started(home):
+        until(lambda: height(home) >= sound["height"] + 3, home)
+    after = document("doctor", home)
+    exported = tmp_path / "state.snapshot"
+    assert document("snapshot", "export", str(made["height"]), exported, home) == made
+    shutil.rmtree(home / "app.db")
+    restored = run("restore", exported, home, "--yes")
+    assert restored.returncode == 0 and made["app_hash"] in restored.stdout, restored
+    with started(home):
+        until(lambda: height(home) > after["height"], home)
+    assert run("snapshot", "delete", str(made["height"]), home).returncode == 0
+    assert document("snapshot", "list", home) == {"snapshots": []}
+    assert run("restore", str(made["height"]), home, "--yes").returncode == 1
+    assert run("reset", home, "--yes").returncode == 0
+    fresh = run("restore", exported, home, "--yes")
+    assert fresh.returncode == 1 and "[comet.statesync]" in fresh.stderr
+
+
+@pytest.mark.e2e
 def test_a_lost_signing_state_is_raised_and_never_lowered(home: Path) -> None:
     with started(home):
-        until(lambda: run("status", home).returncode == 0, home)
+        until(lambda: height(home) > 0, home)
     state = home / "comet" / "data" / "priv_validator_state.json"
     signed = document("guard", home)["mark"]["height"]
     state.unlink()
@@ -119,7 +165,7 @@ def test_a_second_validator_joins_the_chain_of_the_first(
     home: Path, tmp_path: Path, ports: list[str], comet_binary: Path
 ) -> None:
     with started(home):
-        until(lambda: run("status", home).returncode == 0, home)
+        until(lambda: height(home) > 0, home)
         node = json.loads((home / "comet" / "config" / "node_key.json").read_text())
         assert node["priv_key"]
         shown = subprocess.run(
@@ -131,15 +177,9 @@ def test_a_second_validator_joins_the_chain_of_the_first(
         said = document("init", joined, "--genesis", home / "genesis.json", "--peer", peer, *where)
         assert said["chain_id"] == "operator-test" and any("tx propose validator" in step for step in said["next"])
         with started(joined):
-            until(lambda: document_or_none(joined) >= 5, joined)
+            until(lambda: height(joined) >= 5, joined)
             assert document("status", joined)["cometbft"]["peers"] == 1
             assert document("status", joined)["cometbft"]["missed_blocks"] is None, "it has no vote yet"
-
-
-def document_or_none(home: Path) -> int:
-    done = run("status", home, "--output", "json")
-    comet = json.loads(done.stdout)["cometbft"]
-    return int(comet["height"]) if comet and done.returncode == 0 else 0
 
 
 def test_init_overwrites_nothing_and_leaves_nothing_half(tmp_path: Path, comet_binary: Path) -> None:
