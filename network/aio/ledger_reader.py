@@ -6,6 +6,8 @@ of the first, which was fresh.
 
 import asyncio
 import json
+import time
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -18,6 +20,8 @@ from network.light_json import abci_value
 from network.proof import ProofRejected
 
 AT_ONCE = 8
+HEIGHTS_KEPT = 64
+TRUSTED_READABLE_S = 5.0  # nodes keep a height for many blocks after it could be read
 M = TypeVar("M", bound=Message)
 T = TypeVar("T")
 
@@ -54,6 +58,7 @@ class LedgerReader:
 
     def __init__(self, client: ChainClient) -> None:
         self.client = client
+        self._readable: OrderedDict[int, float] = OrderedDict()  # heights that were proven, and when
 
     async def now(self, height: int) -> tuple[int, EpochRecord]:
         """The height to answer from (`height`, else the newest that can be proven), and the epoch that ran then."""
@@ -69,11 +74,14 @@ class LedgerReader:
 
     async def perhaps(self, key: bytes, height: int) -> Row | None:
         """One row, or None when the chain proves that there is none."""
-        if height:
+        if height and self._readable.get(height, float("-inf")) < time.monotonic() - TRUSTED_READABLE_S:
             await self._require_height(key, height)
         proven: Proven = await self.client.read(key, height=height)
         if not proven.verified:
             raise ProofRejected("the answer was not proven")
+        self._readable[proven.height] = time.monotonic()
+        while len(self._readable) > HEIGHTS_KEPT:
+            self._readable.popitem(last=False)
         return None if proven.value is None else Row(key, proven.value, proven.height)
 
     async def rows(self, keys: Iterable[bytes], height: int) -> list[Row | None]:
