@@ -147,6 +147,11 @@ class Validator:
         with urllib.request.urlopen(f"http://127.0.0.1:{self.metrics_port}/status", timeout=5) as response:
             return json.load(response)
 
+    def metrics(self) -> str:
+        """The application's Prometheus metrics."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.metrics_port}/metrics", timeout=5) as response:
+            return str(response.read().decode())
+
     def send(self, raw: bytes) -> Any:
         """broadcast_tx_sync: what CheckTx says."""
         return self.call("broadcast_tx_sync", tx=base64.b64encode(raw).decode())
@@ -280,6 +285,12 @@ def comet_binary() -> Path:
         if candidate and Path(candidate).is_file():
             return Path(candidate).resolve()
     pytest.skip(f"no CometBFT v{wanted}: run `make setup`, or set PLANETSERVE_COMETBFT")
+
+
+@pytest.fixture
+def free() -> Callable[[int], list[int]]:
+    """Finds ports that nobody listens on."""
+    return free_ports
 
 
 @pytest.fixture

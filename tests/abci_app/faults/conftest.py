@@ -14,6 +14,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -240,6 +241,18 @@ def same_as_undisturbed(until: Callable[..., float]) -> Callable[[Any], int]:
         return height
 
     return replay
+
+
+@pytest.fixture
+def stamp() -> Callable[[Any, int], float]:
+    """The time that a block carries, in seconds."""
+
+    def of(validator: Any, height: int) -> float:
+        text = validator.call("header", height=str(height))["header"]["time"]
+        whole, _, fraction = text.rstrip("Z").partition(".")
+        return datetime.fromisoformat(f"{whole}+00:00").timestamp() + float(f"0.{fraction or 0}")
+
+    return of
 
 
 @pytest.fixture
