@@ -37,7 +37,7 @@ def genesis_state(genesis: Genesis) -> State:
     """The state before the first block. Raises ConfigError naming what is wrong with the genesis document."""
     try:
         document = _mapping(json.loads(genesis.app_state), "the document")
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigError(f"genesis app_state is not JSON: {error}") from error
     if is_export(document):
         return imported_state(document, genesis.initial_height, genesis.validators)

@@ -8,10 +8,10 @@ import json
 import sys
 from time import perf_counter
 
-from evals.fuzz import abci, codecs, documents, light, transactions
+from evals.fuzz import abci, codecs, documents, light, snapshots, transactions
 from evals.fuzz.engine import FuzzFailure, Target, fuzz
 
-_ROOMS = (codecs, abci, transactions, light, documents)
+ROOMS = (codecs, abci, transactions, light, documents, snapshots)
 
 
 def main() -> int:
@@ -41,7 +41,7 @@ def main() -> int:
 
 def all_targets() -> list[Target]:
     """Every target, in a fixed order."""
-    return [target for room in _ROOMS for target in room.targets()]
+    return [target for room in ROOMS for target in room.targets()]
 
 
 def _timed(target: Target, inputs: int, seed: int, seconds: float) -> dict[str, object]:

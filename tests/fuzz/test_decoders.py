@@ -2,13 +2,13 @@
 
 import pytest
 
-from evals.fuzz import abci, codecs, documents, light, transactions
+from evals.fuzz.__main__ import ROOMS
 from evals.fuzz.codecs import message_classes
 from evals.fuzz.engine import FuzzFailure, Target, fuzz
 from network.chain_tx import BODIES
 
 
-@pytest.mark.parametrize("room", [codecs, abci, transactions, light, documents], ids=lambda room: room.__name__.split(".")[-1])
+@pytest.mark.parametrize("room", ROOMS, ids=lambda room: room.__name__.split(".")[-1])
 def test_decoders_refuse_in_their_own_words(room: object) -> None:
     for target in room.targets():  # type: ignore[attr-defined]
         report = fuzz(target, 1_000, seed=0)
@@ -16,7 +16,7 @@ def test_decoders_refuse_in_their_own_words(room: object) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("room", [codecs, abci, transactions, light, documents], ids=lambda room: room.__name__.split(".")[-1])
+@pytest.mark.parametrize("room", ROOMS, ids=lambda room: room.__name__.split(".")[-1])
 def test_nor_do_many_more_inputs_break_them(room: object) -> None:
     for target in room.targets():  # type: ignore[attr-defined]
         fuzz(target, 50_000, seed=1)

@@ -86,7 +86,7 @@ def test_a_genesis_that_does_not_fit_is_refused(path: tuple[Any, ...], value: ob
         genesis_state(build(raw))
 
 
-@pytest.mark.parametrize("raw", [b"", b"[]", b"null", b"{", b"\xff"])
+@pytest.mark.parametrize("raw", [b"", b"[]", b"null", b"{", b"\xff", b"[" * 100_000])
 def test_what_is_not_an_object_is_refused(raw: bytes) -> None:
     with pytest.raises(ConfigError):
         genesis_state(Genesis("genesis-test", 1, ((CONSENSUS[0], 1),), raw))
