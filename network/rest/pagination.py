@@ -1,7 +1,6 @@
 """Cosmos pagination: `pagination.limit`, `.offset`, `.key`, `.count_total` and `.reverse` over a list that is at hand."""
 
 import base64
-import binascii
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -29,7 +28,7 @@ def parse(query: Mapping[str, str]) -> Pagination:
     if key:
         try:
             offset = number(base64.b64decode(key.replace(" ", "+"), validate=True).decode(), "pagination.key", 0)
-        except (binascii.Error, UnicodeDecodeError) as error:
+        except ValueError as error:
             raise Refusal("bad_request", "pagination.key must be the next_key of the page before") from error
     limit = number(query.get("pagination.limit", ""), "pagination.limit", DEFAULT_LIMIT)
     flags = {name: query.get(f"pagination.{name}", "").lower() == "true" for name in ("reverse", "count_total")}

@@ -31,7 +31,16 @@ def test_defaults_and_caps() -> None:
 
 
 @pytest.mark.parametrize(
-    "query", [{"offset": "-1"}, {"offset": "x"}, {"limit": "1e3"}, {"key": "???"}, {"key": "/w=="}, {"limit": "9" * 30}]
+    "query",
+    [
+        {"offset": "-1"},
+        {"offset": "x"},
+        {"limit": "1e3"},
+        {"key": "???"},
+        {"key": "/w=="},
+        {"key": "\u0663"},
+        {"limit": "9" * 30},
+    ],
 )
 def test_what_is_no_number_is_refused(query: dict[str, str]) -> None:
     with pytest.raises(Refusal):
