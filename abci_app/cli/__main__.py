@@ -1,5 +1,5 @@
-"""`planetserve validator COMMAND ...`: init, status, doctor, reset, rollback, snapshot, restore, guard, upgrade,
-systemd; `start` is the supervisor itself.
+"""`planetserve validator COMMAND ...`: init, status, doctor, reset, rollback, snapshot, restore, export, guard,
+upgrade, systemd; `start` is the supervisor itself.
 
 Exit codes: 0 done, 1 failed or refused, 2 wrong usage, 3 this machine, home or configuration cannot do it, 4 not running.
 """
@@ -8,7 +8,7 @@ import argparse
 import sys
 from collections.abc import Callable
 
-from abci_app.cli import back, doctor, home, reset, signing, snapshots, status, unit, upgrade
+from abci_app.cli import back, doctor, export, home, reset, signing, snapshots, status, unit, upgrade
 from network.aio.keys import KeyFileError
 from network.cli.output import KEYS, PREFLIGHT, CommandFailed, fail
 from network.errors import ConfigError, PlanetServeError
@@ -41,7 +41,7 @@ def parser() -> argparse.ArgumentParser:
         description="The life of a validator. `planetserve validator start NAME` runs it; docs/validator.md says all.",
     )
     kinds = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for part in (home, status, doctor, reset, back, snapshots, signing, upgrade, unit):
+    for part in (home, status, doctor, reset, back, snapshots, export, signing, upgrade, unit):
         part.add_parser(kinds)
     return top
 

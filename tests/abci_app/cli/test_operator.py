@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -130,6 +131,10 @@ def test_one_block_back_and_a_snapshot_back(home: Path, tmp_path: Path) -> None:
     with started(home):
         until(lambda: height(home) >= sound["height"] + 3, home)
     after = document("doctor", home)
+    genesis = json.loads(run("export", home, "--height", str(made["height"])).stdout)
+    assert genesis["initial_height"] == str(made["height"] + 1) and genesis["app_hash"].lower() == made["app_hash"]
+    assert run("export", home, "--height", "1000").returncode == 1
+    assert run("export", home, "--genesis-time", "tomorrow").returncode == 3
     exported = tmp_path / "state.snapshot"
     assert document("snapshot", "export", str(made["height"]), exported, home) == made
     shutil.rmtree(home / "app.db")
@@ -143,6 +148,26 @@ def test_one_block_back_and_a_snapshot_back(home: Path, tmp_path: Path) -> None:
     assert run("reset", home, "--yes").returncode == 0
     fresh = run("restore", exported, home, "--yes")
     assert fresh.returncode == 1 and "[comet.statesync]" in fresh.stderr
+
+
+@pytest.mark.e2e
+def test_the_chain_goes_on_from_an_exported_genesis(home: Path, tmp_path: Path, ports: list[str], comet_binary: Path) -> None:
+    with started(home):
+        until(lambda: height(home) >= 5, home)
+    end = document("doctor", home)
+    exported = tmp_path / "exported.json"
+    exported.write_text(run("export", home, "--genesis-time", "2026-01-01T00:00:00Z").stdout)
+    assert exported.read_text() == run("export", home, "--genesis-time", "2026-01-01T00:00:00Z").stdout
+    after = tmp_path / "after"
+    where = ["--rpc", ports[3], "--p2p", ports[4], "--metrics", ports[5], "--cometbft", comet_binary]
+    document("init", after, "--genesis", exported, *where)
+    shutil.copy(home / "comet" / "config" / "priv_validator_key.json", after / "comet" / "config")
+    with started(after):
+        until(lambda: height(after) >= end["height"] + 3, after)
+        body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "header", "params": {"height": str(end["height"] + 1)}})
+        with urllib.request.urlopen(urllib.request.Request(f"http://{ports[3]}", body.encode())) as response:
+            header = json.load(response)["result"]["header"]
+    assert header["app_hash"].lower() == end["app_hash"], "the first block after stands on the same ledger"
 
 
 @pytest.mark.e2e
