@@ -14,20 +14,21 @@ from abci_app.proposal import choose
 from abci_app.query.answer import QueryAnswer
 from abci_app.query.store import answer
 from abci_app.retention import KEEP_ALL, Retention
+from abci_app.state.admission import Rules, rules, tokens
 from abci_app.state.app_hash import app_hash
 from abci_app.state.context import BlockContext
-from abci_app.state.envelope import OpenedTx, require_nonce
+from abci_app.state.envelope import OpenedTx
 from abci_app.state.errors import CODESPACE, TxError
-from abci_app.state.genesis import Genesis, genesis_state
+from abci_app.state.genesis import Genesis, app_version, genesis_state
 from abci_app.state.state import Decoded, MemoryReader, Reader, State
-from abci_app.state.transition import Block, BlockResult, TxResult, apply_block, open_tx
+from abci_app.state.transition import Block, BlockResult, TxResult, apply_block, check_admission, open_tx
+from abci_app.state.upgrade import require_supported, version
 from abci_app.state_sync import EMPTY_SHELF, Applied, Offer, Outcome, Restore, Shelf, Verdict
 from abci_app.tree import Nodes, Tree
 from network.chain_records import CURRENT_EPOCH_KEY, EpochRecord
 from network.chain_tx import SignedTx
 from network.errors import ConfigError
 
-APP_VERSION = 1
 # Of opened transactions: as many of 300 bytes as CometBFT's mempool holds (20,000). What is remembered of each weighs
 # about as much again.
 REMEMBERED_BYTES = 6_000_000
@@ -87,7 +88,10 @@ class _MemoryVersion:
 
 
 class Application:
-    """One replica's application. Methods are called one at a time. `app_state` is the genesis document's, as JSON."""
+    """One replica's application. Methods are called one at a time. `app_state` is the genesis document's, as JSON.
+
+    Raises UpgradeNeeded when the store is of an application version that this release does not support.
+    """
 
     def __init__(
         self,
@@ -112,6 +116,10 @@ class Application:
         self._codes: list[int] = []
         self._decoded = Decoded()
         self._state: tuple[int, State] | None = None
+        self._waiting: dict[bytes, int] = {}  # signer -> tokens of what CheckTx admitted since the last Commit
+        self._admitting: Rules | None = None  # the next block's rules, until the next Commit
+        if store.height:
+            require_supported(State(store.version(store.height)), 0)
 
     @property
     def height(self) -> int:
@@ -121,6 +129,12 @@ class Application:
     def info(self) -> tuple[int, bytes]:
         """The last height whose Commit finished, and its app hash."""
         return self._store.height, self._store.app_hash
+
+    def app_version(self) -> int:
+        """The application version of the latest state; before the first block the genesis document's."""
+        if self._store.height == 0:
+            return app_version(self._app_state)
+        return version(State(self._store.version(self._store.height))).app_version
 
     def init_chain(self, genesis: Genesis) -> bytes:
         """The app hash of the genesis state. May come again before the first Commit, so nothing is saved. Raises
@@ -138,6 +152,7 @@ class Application:
         staged = Staged(genesis.initial_height - 1, app_hash(root), changes, tuple(writes.items()))
         self._genesis = (_MemoryVersion(MemoryReader(rows), nodes), staged)
         self._state = None
+        self._forget_admitted()
         return staged.app_hash
 
     def query(self, path: str, key: bytes, height: int, prove: bool) -> QueryAnswer:
@@ -145,16 +160,20 @@ class Application:
         return answer(self._store, path, key, height, prove)
 
     def check_tx(self, raw: bytes) -> TxResult:
-        """Whether the mempool should keep and spread a transaction: it could be valid, and its nonce is fresh.
+        """Whether the mempool should keep and spread a transaction: its signer may send it, and it could be valid.
 
-        The handler's own check waits for the block: a verifier may send a moment before its window opens."""
+        What is admitted counts against the signer's quota until the next Commit, after which CometBFT asks again about
+        what stayed in its mempool."""
         try:
             opened = self._open(raw, self.chain_id)
-            require_nonce(opened.tx, self._present())
+            waiting, state = self._waiting.get(opened.tx.signer, 0), self._present()
+            if self._admitting is None:
+                self._admitting = rules(state)
+            following = BlockContext(self.chain_id, self._store.height + 1, b"", b"")
+            check_admission(opened, len(raw), state, self._admitting, waiting, following)
         except TxError as error:
             return TxResult(error.code, error.log, codespace=CODESPACE)
-        if opened.fault is not None:
-            return TxResult(opened.fault.code, opened.fault.log, codespace=CODESPACE)
+        self._waiting[opened.tx.signer] = waiting + tokens(len(raw))
         return ADMITTED
 
     def prepare_proposal(self, txs: Sequence[bytes], max_bytes: int) -> list[bytes]:
@@ -193,6 +212,7 @@ class Application:
         genesis = self._genesis[1] if self._genesis is not None else None
         self._store.save(self._staged, genesis)
         self._staged = self._genesis = None
+        self._forget_admitted()
         height = self._store.height
         self.shelf.committed(height)
         return self._retention.retain_height(height, oldest_version=self._store.oldest, oldest_snapshot=self.shelf.oldest)
@@ -207,6 +227,7 @@ class Application:
             return Applied(Outcome.ABORT)
         applied = self._restore.apply(index, chunk, sender)
         self._staged = self._genesis = self._state = None
+        self._forget_admitted()
         return applied
 
     def committed_codes(self) -> list[int]:
@@ -219,6 +240,10 @@ class Application:
             return None
         record = self._present().load(EpochRecord, CURRENT_EPOCH_KEY)
         return record.number if record is not None else None
+
+    def _forget_admitted(self) -> None:
+        self._waiting.clear()
+        self._admitting = None
 
     def _initial_height(self) -> int:
         assert self._genesis is not None, "FinalizeBlock before InitChain"

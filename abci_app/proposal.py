@@ -2,11 +2,13 @@
 
 The committee's come first, so that no flood can starve an epoch; then those of registered nodes, then strangers', each in
 the mempool's order. Nothing that a block could only refuse is taken: an envelope that does not open, a nonce that is used
-or comes twice. A signer whose transaction does not fit is left out from there on, so that its nonces stay in order.
+or comes twice, more registrations than a block takes. A signer whose transaction does not fit is left out from there on,
+so that its nonces stay in order.
 """
 
 from collections.abc import Iterable
 
+from abci_app.state.challenge import parameters
 from abci_app.state.committee import members
 from abci_app.state.envelope import require_nonce
 from abci_app.state.errors import TxError
@@ -31,6 +33,9 @@ def choose(opened: Iterable[tuple[bytes, SignedTx]], state: State, max_bytes: in
     chosen: list[bytes] = []
     nonces: dict[bytes, int] = {}
     left_out: set[bytes] = set()
+    strangers = queues[STRANGER]
+    if strangers:  # they can do nothing but register
+        del strangers[parameters(state).registrations_per_block :]
     for raw, tx in (entry for queue in queues for entry in queue):
         if tx.signer in left_out or tx.nonce <= nonces.get(tx.signer, 0) or _is_stale(tx, state):
             continue

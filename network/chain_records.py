@@ -5,49 +5,27 @@ clients, relays, model nodes and verifiers read them. Amounts are integers in un
 """
 
 from dataclasses import dataclass
+from enum import IntEnum
 from typing import Any
 
-from network.chain_tx import MAX_SLOTS, Challenge, Score, Transcript
+from network.chain_params import MAX_NODES as MAX_NODES
+from network.chain_params import UNIT as UNIT
+from network.chain_params import Params as Params
+from network.chain_tx import MAX_COMMITTEE, MAX_SLOTS, Challenge, Propose, Score, Transcript
 from network.codec import Message, blob, blobs, flag, nested, repeated, text, uint, uints
 from network.ids import NODE_ID_LENGTH
 
-UNIT = 1_000_000_000
 STORE_NAME = "main"
-MAX_NODES = 4096
-
-
-@dataclass(frozen=True, slots=True)
-class Params(Message):
-    """Consensus parameters. Block offsets count from an epoch's first block; each window ends before its offset."""
-
-    epoch_blocks: int = uint(1)
-    vrf_end: int = uint(2)
-    commit_end: int = uint(3)
-    send_end: int = uint(4)
-    publish_end: int = uint(5)
-    score_end: int = uint(6)
-    reveal_end: int = uint(7)
-    slots: int = uint(8, limit=64)
-    assignment: int = uint(9, limit=UNIT)
-    alpha: int = uint(10, limit=UNIT)
-    beta: int = uint(11, limit=UNIT)
-    tau: int = uint(12, limit=UNIT)
-    gamma_inverse: int = uint(13, limit=1000)
-    window: int = uint(14, limit=64)
-    threshold: int = uint(15, limit=UNIT)
-    initial_reputation: int = uint(16, limit=UNIT)
-    evidence_limit: int = uint(17)
-    lifetime_epochs: int = uint(18)
-    directory_blocks: int = uint(19)
-    profile: str = text(20, limit=32)
-    max_nodes: int = uint(21, limit=MAX_NODES)
 
 
 @dataclass(frozen=True, slots=True)
 class Account(Message):
-    """A signer's last accepted nonce."""
+    """A signer's last accepted nonce, and the tokens it has spent in `epoch`. `verifier`: written for a committee member."""
 
     nonce: int = uint(1)
+    epoch: int = uint(2)
+    spent: int = uint(3)
+    verifier: bool = flag(4)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,12 +79,18 @@ class DirectoryRecord(Message):
 
 @dataclass(frozen=True, slots=True)
 class ValidatorRecord(Message):
-    """A committee member: consensus key, power, and the key its verifier signs with."""
+    """A committee member: consensus key, power, and the key its verifier signs with.
+
+    `jailed` after proven misbehavior: power 0 until the committee votes it in again. `joined` is the height at which that
+    happened, or at which it was voted in; 0 since genesis. Infractions from before are not punished.
+    """
 
     consensus_key: bytes = blob(1, size=32)
     verifier_key: bytes = blob(2, size=32)
     power: int = uint(3)
     name: str = text(4, limit=64)
+    jailed: bool = flag(5)
+    joined: int = uint(6)
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +155,77 @@ class OpenedChallenges(Message):
     names: tuple[bytes, ...] = blobs(1, count=MAX_SLOTS, size=32)
 
 
+class ProposalStatus(IntEnum):
+    """Where a proposal stands. Passed ones wait for the epoch's last block, where they are enacted or found impossible."""
+
+    OPEN = 1
+    PASSED = 2
+    REJECTED = 3
+    EXPIRED = 4
+    ENACTED = 5
+    FAILED = 6
+
+
+@dataclass(frozen=True, slots=True)
+class CastVote(Message):
+    """One member's vote on a proposal; a later one of the same member replaces it."""
+
+    validator: bytes = blob(1, size=NODE_ID_LENGTH)
+    approve: bool = flag(2)
+
+
+@dataclass(frozen=True, slots=True)
+class ProposalRecord(Message):
+    """A proposal, its votes in validator-id order, and what became of it. Votes count up to `closing_height`."""
+
+    id: int = uint(1)
+    proposer: bytes = blob(2, size=NODE_ID_LENGTH)
+    proposal: Propose = nested(3, Propose)
+    status: int = uint(4, limit=6)
+    submitted_height: int = uint(5)
+    closing_height: int = uint(6)
+    decided_height: int = uint(7)
+    votes: tuple[CastVote, ...] = repeated(8, CastVote, count=MAX_COMMITTEE)
+    reason: str = text(9, limit=256)
+
+
+@dataclass(frozen=True, slots=True)
+class PendingProposal(Message):
+    """A proposal that is open, or has passed and waits for its enactment."""
+
+    id: int = uint(1)
+    proposer: bytes = blob(2, size=NODE_ID_LENGTH)
+    closing_height: int = uint(3)
+    passed: bool = flag(4)
+
+
+@dataclass(frozen=True, slots=True)
+class GovernanceRecord(Message):
+    """The number of the last proposal, and those that are pending, in ascending order."""
+
+    last_id: int = uint(1)
+    pending: tuple[PendingProposal, ...] = repeated(2, PendingProposal, count=MAX_COMMITTEE)
+
+
+@dataclass(frozen=True, slots=True)
+class EvidenceRecord(Message):
+    """An infraction that was punished, and the height of the block that did it."""
+
+    validator: bytes = blob(1, size=NODE_ID_LENGTH)
+    kind: int = uint(2, limit=255)
+    infraction_height: int = uint(3)
+    punished_height: int = uint(4)
+
+
+@dataclass(frozen=True, slots=True)
+class VersionRecord(Message):
+    """The application version that the chain runs, and the upgrade that brought it; genesis has neither name nor height."""
+
+    app_version: int = uint(1)
+    name: str = text(2, limit=64)
+    height: int = uint(3)
+
+
 def account_key(signer: bytes) -> bytes:
     """0x01 | Ed25519 public key 32 -> Account"""
     return b"\x01" + signer
@@ -226,7 +281,21 @@ def opened_key(epoch: int, validator: bytes) -> bytes:
     return b"\x10" + epoch.to_bytes(8, "big") + validator
 
 
+def proposal_key(number: int) -> bytes:
+    """0x11 | proposal id u64-be -> ProposalRecord"""
+    return b"\x11" + number.to_bytes(8, "big")
+
+
+def evidence_key(height: int, validator: bytes, kind: int) -> bytes:
+    """0x13 | infraction height u64-be | validator id 20 | kind u8 -> EvidenceRecord"""
+    return b"\x13" + height.to_bytes(8, "big") + validator + bytes((kind,))
+
+
 PARAMS_KEY = b"\x03params"  # -> Params
 CURRENT_EPOCH_KEY = b"\x04epoch"  # -> EpochRecord of the running epoch
 DIRECTORY_KEY = b"\x06directory"  # -> DirectoryRecord
 NODE_PREFIX, VALIDATOR_PREFIX, GROUP_PREFIX = b"\x02", b"\x0d", b"\x0e"
+PROPOSAL_PREFIX, EVIDENCE_PREFIX = b"\x11", b"\x13"
+GOVERNANCE_KEY = b"\x12governance"  # -> GovernanceRecord; absent before the first proposal
+UPGRADE_KEY = b"\x14upgrade"  # -> UpgradePlan that the chain is heading for; absent when there is none
+VERSION_KEY = b"\x15version"  # -> VersionRecord

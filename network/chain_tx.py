@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
 
-from network.codec import Message, blob, blobs, decode, encode, nested, repeated, text, uint
+from network.chain_params import Params
+from network.codec import Message, blob, blobs, decode, encode, flag, nested, repeated, text, uint
 from network.crypto import SigningKey, sha256, verify
 from network.ids import NODE_ID_LENGTH
 from network.inference import ReplyStatement, Sampling
@@ -17,10 +18,12 @@ TX_DOMAIN = b"planetserve/tx/1"
 MAX_TX_BYTES = 64 * 1024
 MAX_SLOTS = 64
 MAX_SCORES = 1024
+MAX_COMMITTEE = 128
+MAX_POWER = 1_000_000_000_000  # of one validator: all of them stay far below CometBFT's bound on the total, 2^60
 
 
 class TxKind(IntEnum):
-    """The kinds of transaction. 10 Propose, 11 Vote and 12 ReportEvidence are reserved."""
+    """The kinds of transaction. 12 ReportEvidence is reserved."""
 
     REGISTER_NODE = 1
     UPDATE_NODE = 2
@@ -31,11 +34,16 @@ class TxKind(IntEnum):
     PUBLISH_TRANSCRIPTS = 7
     COMMIT_SCORES = 8
     REVEAL_SCORES = 9
+    PROPOSE = 10
+    VOTE = 11
 
 
 @dataclass(frozen=True, slots=True)
 class RegisterNode(Message):
-    """A node joins: the signer becomes its signing key. `group` and `model_hash` are for model nodes only."""
+    """A node joins: the signer becomes its signing key. `group` and `model_hash` are for model nodes only.
+
+    `work_epoch` and `work_counter` solve the hash puzzle of `network/registration_work.py`.
+    """
 
     role: int = uint(1, limit=3)
     name: str = text(2, limit=64)
@@ -44,6 +52,8 @@ class RegisterNode(Message):
     family: str = text(5, limit=64)
     group: str = text(6, limit=128)
     model_hash: bytes = blob(7, size=32)
+    work_epoch: int = uint(8)
+    work_counter: int = uint(9)
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +167,54 @@ class RevealScores(Message):
 
 
 @dataclass(frozen=True, slots=True)
+class ValidatorChange(Message):
+    """A committee member joins, gets another power, or leaves (power 0). Empty keys and names stay as they are."""
+
+    consensus_key: bytes = blob(1, size=32)
+    verifier_key: bytes = blob(2, size=32)
+    power: int = uint(3, limit=MAX_POWER)
+    name: str = text(4, limit=64)
+
+
+@dataclass(frozen=True, slots=True)
+class GroupChange(Message):
+    """A model group is added; without a model hash it is removed."""
+
+    name: str = text(1, limit=128)
+    model_hash: bytes = blob(2, size=32)
+    scheme: str = text(3, limit=32)
+
+
+@dataclass(frozen=True, slots=True)
+class UpgradePlan(Message):
+    """From `height` on the chain runs application version `app_version`; releases that lack it stop there."""
+
+    name: str = text(1, limit=64)
+    height: int = uint(2)
+    app_version: int = uint(3, limit=2**32)
+
+
+@dataclass(frozen=True, slots=True)
+class Propose(Message):
+    """A committee member proposes exactly one change, and approves of it. `cancel` names the planned upgrade to give up."""
+
+    title: str = text(1, limit=128)
+    params: Params | None = nested(2, Params)
+    validator: ValidatorChange | None = nested(3, ValidatorChange)
+    group: GroupChange | None = nested(4, GroupChange)
+    upgrade: UpgradePlan | None = nested(5, UpgradePlan)
+    cancel: str = text(6, limit=64)
+
+
+@dataclass(frozen=True, slots=True)
+class Vote(Message):
+    """A committee member approves or rejects a proposal; its last vote counts."""
+
+    proposal: int = uint(1)
+    approve: bool = flag(2)
+
+
+@dataclass(frozen=True, slots=True)
 class SignedTx(Message):
     """The envelope of every transaction."""
 
@@ -187,6 +245,8 @@ BODIES: dict[TxKind, type[Message]] = {
     TxKind.PUBLISH_TRANSCRIPTS: PublishTranscripts,
     TxKind.COMMIT_SCORES: CommitScores,
     TxKind.REVEAL_SCORES: RevealScores,
+    TxKind.PROPOSE: Propose,
+    TxKind.VOTE: Vote,
 }
 
 

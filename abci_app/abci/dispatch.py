@@ -11,7 +11,7 @@ from google.protobuf.message import DecodeError
 
 from abci_app.abci.pb import abci_pb2 as abci
 from abci_app.abci.pb import types_pb2 as types
-from abci_app.application import ADMITTED, APP_VERSION, RELEASE, Application
+from abci_app.application import ADMITTED, RELEASE, Application
 from abci_app.query.answer import QUERY_CODESPACE, QueryAnswer
 from abci_app.snapshot import FORMAT
 from abci_app.state.app_hash import DEPTH, EMPTY_LEAF, app_hash, inner_hash
@@ -109,7 +109,11 @@ def _flush(_app: Application, _request: abci.RequestFlush) -> abci.ResponseFlush
 def _info(app: Application, _request: abci.RequestInfo) -> abci.ResponseInfo:
     height, last = app.info()
     return abci.ResponseInfo(
-        data="planetserve", version=RELEASE, app_version=APP_VERSION, last_block_height=height, last_block_app_hash=last
+        data="planetserve",
+        version=RELEASE,
+        app_version=app.app_version(),
+        last_block_height=height,
+        last_block_app_hash=last,
     )
 
 

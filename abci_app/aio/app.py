@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 
 
 async def run(config: ValidatorConfig) -> None:
-    """Serve until SIGTERM. Raises ConfigError or StoreError when it cannot begin."""
+    """Serve until SIGTERM. Raises ConfigError, StoreError or UpgradeNeeded when it cannot begin."""
     genesis_raw = read_genesis(config)
     app_state = json.dumps(json.loads(genesis_raw).get("app_state")).encode()
     store = LevelStore(config.data, chain_id=config.node.chain_id, genesis_hash=sha256(genesis_raw).digest())
@@ -35,14 +35,19 @@ async def run(config: ValidatorConfig) -> None:
     shelf = SnapshotMaker(store, folder, interval=config.snapshot_interval, keep=config.snapshot_keep)
     restore = Restore(config.node.chain_id, store.restoring)
     retention = _retention(config, json.loads(genesis_raw))
-    app = Application(store, config.node.chain_id, app_state, shelf=shelf, restore=restore, retention=retention)
-    observed = Observed(app, config.node.name, monotonic)
-    ops = OpsServer(config.node.metrics, observed.status, observed.registry)
-    order = CallOrder(store.height) if config.check_order else None
 
     def announce(needed: UpgradeNeeded) -> None:
         upgrades.announce(config, Plan(needed.name, needed.height, needed.version))
 
+    try:
+        app = Application(store, config.node.chain_id, app_state, shelf=shelf, restore=restore, retention=retention)
+    except UpgradeNeeded as needed:
+        announce(needed)
+        store.close()
+        raise
+    observed = Observed(app, config.node.name, monotonic)
+    ops = OpsServer(config.node.metrics, observed.status, observed.registry)
+    order = CallOrder(store.height) if config.check_order else None
     server = AbciServer(app, config.socket, observed.observe, order, announce)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()

@@ -9,8 +9,10 @@ import sys
 from pathlib import Path
 
 from abci_app.aio.app import run
+from abci_app.aio.server import CONFIG_EXIT, UPGRADE_EXIT
 from abci_app.aio.settings import load_config
 from abci_app.aio.storage import StoreError
+from abci_app.state.errors import UpgradeNeeded
 from network.aio import logs
 from network.errors import ConfigError
 
@@ -26,7 +28,10 @@ def main() -> int:
         asyncio.run(run(config))
     except (ConfigError, StoreError) as error:
         print(f"abci_app.app: {error}", file=sys.stderr)
-        return 3
+        return CONFIG_EXIT
+    except UpgradeNeeded as error:
+        print(f"abci_app.app: {error}", file=sys.stderr)
+        return UPGRADE_EXIT
     return 0
 
 

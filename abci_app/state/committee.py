@@ -3,6 +3,7 @@
 A committee member signs verification transactions with its verifier key; the ledger names it by its validator id.
 """
 
+from abci_app.state.context import ValidatorUpdate
 from abci_app.state.errors import NOT_A_VERIFIER, TxError
 from abci_app.state.state import State
 from network.chain_records import VALIDATOR_PREFIX, ValidatorRecord
@@ -33,3 +34,14 @@ def faulty(committee: list[tuple[NodeId, ValidatorRecord]]) -> int:
 def is_quorum(power: int, committee: list[tuple[NodeId, ValidatorRecord]]) -> bool:
     """Whether `power` is more than two thirds of the committee's."""
     return 3 * power > 2 * sum(record.power for _, record in committee)
+
+
+def updates(before: State, after: State) -> tuple[ValidatorUpdate, ...]:
+    """What CometBFT must change in its validator set, in validator-id order.
+
+    A comparison of two states names no key twice and removes none that is not there, which CometBFT would not survive.
+    """
+    held = {record.consensus_key: record.power for _, record in members(before)}
+    now = {record.consensus_key: record.power for _, record in members(after)}
+    changed = [ValidatorUpdate(key, power) for key, power in now.items() if held.get(key) != power]
+    return (*changed, *(ValidatorUpdate(key, 0) for key in held if key not in now))

@@ -16,10 +16,10 @@ from network.errors import DecodeError
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """Why a transaction with a right signature can never be valid: a permanent code and its sentence."""
+    """Why a transaction with a right signature can never be valid: what a TxError says, without its traceback."""
 
     code: int
-    log: str
+    detail: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ class TxError(Exception):
 
     def __init__(self, code: int, detail: str = "") -> None:
         self.code = code
+        self.detail = detail
         self.log = f"{_registered[code]}: {detail}" if detail else _registered[code]
         super().__init__(self.log)
 
@@ -60,3 +61,11 @@ NOT_ASSIGNED = register(19, "the signer's VRF output does not select this node a
 BAD_TRANSCRIPT = register(20, "the transcript is not the answer to its challenge, or its signature is not the node's")
 KEY_COLLISION = register(21, "the key shares its 62-bit tree index with another key")
 INTERNAL = register(22, "this node failed to judge the transaction; nothing is said about others")
+UNKNOWN_SIGNER = register(23, "the signer has no node and is no verifier: it can do nothing but register")
+QUOTA_EXCEEDED = register(24, "the signer has no tokens left in this epoch")
+BAD_WORK = register(25, "the registration's puzzle is not solved for a recent epoch")
+REGISTRATIONS_FULL = register(26, "there is no room for another registration now")
+PROPOSAL_PENDING = register(27, "the committee member has a pending proposal")
+UNKNOWN_PROPOSAL = register(28, "no such proposal")
+PROPOSAL_CLOSED = register(29, "votes on this proposal do not count any more")
+BAD_CHANGE = register(30, "the change cannot be made to the state as it is")

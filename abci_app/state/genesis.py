@@ -1,8 +1,8 @@
 """Genesis to State: the committee, the model groups and the parameters that the genesis document's `app_state` names.
 
 `app_state` is JSON: {"params": {...}, "verifiers": [{"consensus_key", "verifier_key", "name"}], "groups": [{"name",
-"model_hash", "scheme"}]}, keys and hashes in hexadecimal. Powers come from CometBFT's validator set, so that there is one
-source for them. Everything is checked; a genesis that does not fit ends the process before the first block.
+"model_hash", "scheme"}], "app_version": 1}, keys and hashes in hexadecimal. Powers come from CometBFT's validator set, so
+that there is one source for them. Everything is checked; a genesis that does not fit ends the process before the first block.
 An exported state (`export.py`) stands there instead.
 """
 
@@ -10,14 +10,24 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from abci_app.state import epoch
+from abci_app.state import epoch, upgrade
 from abci_app.state.context import BlockContext
 from abci_app.state.export import imported_state, is_export
 from abci_app.state.params import params_from_mapping
 from abci_app.state.state import MemoryReader, State
-from network.chain_records import PARAMS_KEY, ModelGroup, ValidatorRecord, group_key, validator_key
+from network.chain_records import (
+    PARAMS_KEY,
+    VERSION_KEY,
+    ModelGroup,
+    ValidatorRecord,
+    VersionRecord,
+    group_key,
+    validator_key,
+)
+from network.chain_tx import MAX_COMMITTEE, MAX_POWER
+from network.codec import decode
 from network.crypto import sha256
-from network.errors import ConfigError
+from network.errors import ConfigError, DecodeError
 from network.ids import node_id
 
 MAX_GROUPS = 256
@@ -40,21 +50,46 @@ def genesis_state(genesis: Genesis) -> State:
     except (ValueError, RecursionError) as error:
         raise ConfigError(f"genesis app_state is not JSON: {error}") from error
     if is_export(document):
-        return imported_state(document, genesis.initial_height, genesis.validators)
-    unknown = sorted(set(document) - {"params", "verifiers", "groups"})
+        state = imported_state(document, genesis.initial_height, genesis.validators)
+        upgrade.require_supported(state, genesis.initial_height)
+        return state
+    unknown = sorted(set(document) - {"params", "verifiers", "groups", "app_version"})
     _require(not unknown, f"unknown entries: {', '.join(unknown)}")
     state = State(MemoryReader())
     state.save(PARAMS_KEY, params_from_mapping(_mapping(document.get("params", {}), "params")))
     _save_committee(state, genesis.validators, _list(document.get("verifiers", []), "verifiers"))
     _save_groups(state, _list(document.get("groups", []), "groups"))
+    state.save(VERSION_KEY, VersionRecord(app_version(document)))
+    upgrade.require_supported(state, genesis.initial_height)
     seed = sha256(b"planetserve/genesis/1", genesis.chain_id.encode(), b"\x00", genesis.app_state)
     epoch.init(state, BlockContext(genesis.chain_id, genesis.initial_height, seed, seed))
     return state
 
 
+def app_version(document: object) -> int:
+    """The application version that a genesis document begins with: named, or in the rows of an exported state."""
+    fields = _mapping(document, "the document")
+    if is_export(fields):
+        row = _mapping(fields["rows"], "rows").get(VERSION_KEY.hex())
+        return upgrade.GENESIS_APP_VERSION if row is None else _version(row)
+    value = fields.get("app_version", upgrade.GENESIS_APP_VERSION)
+    if type(value) is not int or value < upgrade.GENESIS_APP_VERSION:
+        raise ConfigError(f"genesis app_state: app_version must be an integer from {upgrade.GENESIS_APP_VERSION} on")
+    return value
+
+
+def _version(row: object) -> int:
+    try:
+        return decode(VersionRecord, bytes.fromhex(str(row))).app_version
+    except (ValueError, DecodeError) as error:
+        raise ConfigError(f"genesis app_state: the version row does not decode: {error}") from error
+
+
 def _save_committee(state: State, validators: Sequence[tuple[bytes, int]], entries: list[object]) -> None:
     powers = dict(validators)
     _require(len(powers) == len(validators) > 0, "CometBFT's validator set is empty or names a key twice")
+    _require(len(powers) <= MAX_COMMITTEE, f"more than {MAX_COMMITTEE} validators")
+    _require(max(powers.values()) <= MAX_POWER, f"a validator's power is more than {MAX_POWER}")
     verifier_keys: set[bytes] = set()
     for position, entry in enumerate(entries):
         where = f"verifiers[{position}]"

@@ -7,12 +7,15 @@ first; amounts are in units of 1e-9. Each field's meaning: `docs/ledger.md` sect
 from collections.abc import Mapping
 from dataclasses import fields, replace
 
-from network.chain_records import MAX_NODES, UNIT, Params
+from network.chain_params import MAX_BLOCK_BYTES, MAX_NODES, MAX_WORK_BITS, UNIT, Params
 from network.chain_tx import MAX_SLOTS
 from network.codec import MAX_UINT
 from network.errors import ConfigError
 
 PROFILES = ("seeded", "paper")
+LEAST_QUOTA = 8  # tokens: a node must be able to register, renew and move within one epoch
+LEAST_VERIFIER_QUOTA = 512  # tokens: an epoch's commitments, challenges, transcripts and scores at their largest
+LEAST_BLOCK_BYTES = 1024 * 1024  # a block must be able to hold the evidence that genesis allows in one
 
 DEFAULT = Params(
     epoch_blocks=60,
@@ -36,6 +39,13 @@ DEFAULT = Params(
     directory_blocks=3,
     profile="seeded",
     max_nodes=MAX_NODES,
+    tx_quota=64,
+    verifier_quota=4_096,
+    registration_work=16,
+    registrations_per_block=32,
+    voting_blocks=86_400,
+    evidence_blocks=100_000,
+    max_block_bytes=0,
 )
 
 
@@ -65,11 +75,27 @@ def validate(params: Params) -> Params:
     _require(params.directory_blocks >= 1, "directory_blocks", "must be 1 at least")
     _require(params.profile in PROFILES, "profile", f"{params.profile!r} is none of {', '.join(PROFILES)}")
     _require(1 <= params.max_nodes <= MAX_NODES, "max_nodes", f"{params.max_nodes} must lie within 1..{MAX_NODES}")
+    _validate_admission(params)
     return params
 
 
-def params_from_mapping(raw: Mapping[str, object]) -> Params:
-    """The defaults with the named fields replaced. Raises ConfigError for an unknown field or a wrong type."""
+def _validate_admission(params: Params) -> None:
+    """What keeps floods out, and what governs: quotas, the registration puzzle, voting, evidence, block size."""
+    _require(params.tx_quota >= LEAST_QUOTA, "tx_quota", f"{params.tx_quota} must be at least {LEAST_QUOTA}")
+    held, least = params.verifier_quota, LEAST_VERIFIER_QUOTA
+    _require(held >= least, "verifier_quota", f"{held} must be at least {least}, or the committee could not do its work")
+    bits = params.registration_work
+    _require(0 <= bits <= MAX_WORK_BITS, "registration_work", f"{bits} bits must lie within 0..{MAX_WORK_BITS}")
+    _require(params.registrations_per_block >= 1, "registrations_per_block", "0 would let nobody join")
+    _require(params.voting_blocks >= 1, "voting_blocks", "must be 1 at least")
+    _require(params.evidence_blocks >= 1, "evidence_blocks", "must be 1 at least")
+    size = params.max_block_bytes
+    fits = size == 0 or LEAST_BLOCK_BYTES <= size <= MAX_BLOCK_BYTES
+    _require(fits, "max_block_bytes", f"{size} must be 0 or lie within {LEAST_BLOCK_BYTES}..{MAX_BLOCK_BYTES}")
+
+
+def params_from_mapping(raw: Mapping[str, object], base: Params = DEFAULT) -> Params:
+    """`base` with the named fields replaced. Raises ConfigError for an unknown field or a wrong type."""
     known = {field.name: type(getattr(DEFAULT, field.name)) for field in fields(DEFAULT)}
     given: dict[str, object] = {}
     for name in sorted(raw):
@@ -77,7 +103,7 @@ def params_from_mapping(raw: Mapping[str, object]) -> Params:
         _require(name in known, name, "no such parameter")
         _require(type(value) is known[name], name, f"{value!r} must be of type {known[name].__name__}")
         given[name] = value
-    return validate(replace(DEFAULT, **given))  # type: ignore[arg-type]
+    return validate(replace(base, **given))  # type: ignore[arg-type]
 
 
 def _require(holds: bool, name: str, why: str) -> None:

@@ -1,33 +1,38 @@
 """The state transition: what one decided block does to the state. Depends on nothing but the state and the block.
 
-Order: the epoch's first-block hook, each transaction in a fork of its own, the epoch's last-block hook, the directory.
-A transaction that fails changes nothing but its signer's nonce, and that only if signature and nonce were right. The
-hooks must not fail; a bug in them ends the process, on every replica at the same block, before anything is written.
+Order: upgrade, misbehavior and the epoch's first-block hook; each transaction in a fork of its own; the epoch's last-block
+hook, governance, the directory. A transaction that fails changes nothing but its signer's account, and that only if it was
+admitted and its signer known. The hooks must not fail; a bug in them ends the process, on every replica at the same block,
+before anything is written.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
-from abci_app.state import directory, epoch
+from abci_app.state import admission, changes, committee, directory, epoch, governance, misbehavior, upgrade
 from abci_app.state.app_hash import leaf_index
 from abci_app.state.challenge import running_epoch
 from abci_app.state.context import BlockContext, ConsensusChange, Event, Handler, ValidatorUpdate
-from abci_app.state.envelope import Fault, OpenedTx, decode_body, open_envelope, require_nonce
-from abci_app.state.errors import CODESPACE, KEY_COLLISION, TxError
+from abci_app.state.envelope import Fault, OpenedTx, decode_body, open_envelope
+from abci_app.state.errors import CODESPACE, KEY_COLLISION, REGISTRATIONS_FULL, TxError
 from abci_app.state.state import State
 from abci_app.state.txs import (
     commit_challenges,
     commit_scores,
     open_challenges,
+    propose,
     prove_vrf,
     publish_transcripts,
     register_node,
     retire_node,
     reveal_scores,
     update_node,
+    vote,
 )
-from network.chain_records import Account, account_key
+from network.chain_records import account_key
 from network.chain_tx import TxKind
+from network.codec import Message
 
 HANDLERS: dict[TxKind, Handler] = {
     TxKind.REGISTER_NODE: register_node,
@@ -39,6 +44,8 @@ HANDLERS: dict[TxKind, Handler] = {
     TxKind.PUBLISH_TRANSCRIPTS: publish_transcripts,
     TxKind.COMMIT_SCORES: commit_scores,
     TxKind.REVEAL_SCORES: reveal_scores,
+    TxKind.PROPOSE: propose,
+    TxKind.VOTE: vote,
 }
 
 # Opens a transaction as `open_tx` does; the application passes one that remembers what it has opened.
@@ -74,17 +81,37 @@ class BlockResult:
 
 
 def apply_block(state: State, block: Block, opener: OpenTx | None = None) -> tuple[State, BlockResult]:
-    """Apply one decided block. `state` is left as it was; the returned fork holds the block's writes."""
+    """Apply one decided block. `state` is left as it was; the returned fork holds the block's writes.
+
+    Raises UpgradeNeeded, before anything else, when the block is for a later release.
+    """
+    context = block.context
+    upgrade.require_supported(state, context.height)
     after = state.fork()
     leaves = _Leaves(after)
-    events = _run_hook(after, leaves, lambda fork: epoch.begin_block(fork, block.context))
-    opening = opener or open_tx
-    results = tuple(_apply_tx(raw, after, leaves, block.context, opening) for raw in block.txs)
-    running = running_epoch(after).number
-    events += _run_hook(after, leaves, lambda fork: epoch.end_block(fork, block.context))
-    ended = running_epoch(after).number != running
-    events += _run_hook(after, leaves, lambda fork: directory.end_block(fork, block.context, ended))
-    return after, BlockResult(tuple(events), results)
+    events: list[Event] = []
+    for begin in (upgrade.begin_block, misbehavior.begin_block, epoch.begin_block):
+        events += _run_hook(after, leaves, partial(begin, block=context))
+    run = _Run(after, leaves, context, opener or open_tx)
+    results = tuple(run.apply(raw) for raw in block.txs)
+    events += _run_hook(after, leaves, partial(epoch.end_block, block=context))
+    ended = running_epoch(after).number != run.rules.epoch
+    for end in (misbehavior.end_block, governance.end_block, directory.end_block):
+        events += _run_hook(after, leaves, partial(end, block=context, epoch_ended=ended))
+    powers, params = committee.updates(state, after), changes.consensus_change(state, after)
+    return after, BlockResult(tuple(events), results, powers, params)
+
+
+def check_admission(opened: OpenedTx, size: int, state: State, by: admission.Rules, waiting: int, block: BlockContext) -> None:
+    """Whether a mempool should keep the transaction: the signer may send it now, and it could be valid. Raises TxError.
+
+    A stranger's registration must succeed as things stand, since a failed one costs its sender nothing. For others the
+    handler's own check waits for the block: a verifier may send a moment before its window opens.
+    """
+    _, known = admission.admit(opened.tx, size, state, by, waiting)
+    body = _body(opened)
+    if not known:
+        HANDLERS[TxKind(opened.tx.kind)].check_and_execute(body, opened.tx.signer, state.fork(), block)
 
 
 def open_tx(raw: bytes, chain_id: str) -> OpenedTx:
@@ -94,7 +121,7 @@ def open_tx(raw: bytes, chain_id: str) -> OpenedTx:
         body = decode_body(tx)
         HANDLERS[TxKind(tx.kind)].check_stateless(body)
     except TxError as error:
-        return OpenedTx(tx, None, Fault(error.code, error.log))
+        return OpenedTx(tx, None, Fault(error.code, error.detail))
     return OpenedTx(tx, body)
 
 
@@ -123,31 +150,51 @@ class _Leaves:
         return found
 
 
-def _apply_tx(raw: bytes, state: State, leaves: _Leaves, block: BlockContext, opener: OpenTx) -> TxResult:
-    try:
-        opening = opener(raw, block.chain_id)
-        tx = opening.tx
-        require_nonce(tx, state)
-        opened = state.fork()
-        opened.save(account_key(tx.signer), Account(tx.nonce))
-        _merge(state, opened, leaves)
-        if opening.body is None:
-            assert opening.fault is not None
-            return TxResult(opening.fault.code, opening.fault.log, codespace=CODESPACE)
-        fork = state.fork()
-        events = HANDLERS[TxKind(tx.kind)].check_and_execute(opening.body, tx.signer, fork, block)
-        _merge(state, fork, leaves)
-    except TxError as error:
-        return TxResult(error.code, error.log, codespace=CODESPACE)
-    action = TxKind(tx.kind).name.lower()
-    message = Event("message", (("action", action), ("sender", tx.signer.hex()), ("module", "ledger")))
-    return TxResult(events=(message, *events))
+def _body(opened: OpenedTx) -> Message:
+    if opened.body is None:
+        assert opened.fault is not None
+        raise TxError(opened.fault.code, opened.fault.detail)
+    return opened.body
 
 
-def _merge(state: State, fork: State, leaves: _Leaves) -> None:
-    if leaves.claim(fork):
-        raise TxError(KEY_COLLISION)
-    state.merge(fork)
+class _Run:
+    """The transactions of one block, one after the other."""
+
+    def __init__(self, state: State, leaves: _Leaves, block: BlockContext, opener: OpenTx) -> None:
+        self._state, self._leaves, self._block, self._opener = state, leaves, block, opener
+        self._registrations = 0
+        self.rules = admission.rules(state)
+
+    def apply(self, raw: bytes) -> TxResult:
+        """What becomes of the next transaction."""
+        try:
+            opened = self._opener(raw, self._block.chain_id)
+            tx = opened.tx
+            account, known = admission.admit(tx, len(raw), self._state, self.rules)
+            fork = self._state.fork()
+            fork.save(account_key(tx.signer), account)
+            if known:
+                self._merge(fork)
+                fork = self._state.fork()
+            events = self._execute(opened, fork)
+            self._merge(fork)
+        except TxError as error:
+            return TxResult(error.code, error.log, codespace=CODESPACE)
+        self._registrations += tx.kind == TxKind.REGISTER_NODE
+        action = TxKind(tx.kind).name.lower()
+        message = Event("message", (("action", action), ("sender", tx.signer.hex()), ("module", "ledger")))
+        return TxResult(events=(message, *events))
+
+    def _execute(self, opened: OpenedTx, fork: State) -> list[Event]:
+        body, tx = _body(opened), opened.tx
+        if tx.kind == TxKind.REGISTER_NODE and self._registrations >= self.rules.params.registrations_per_block:
+            raise TxError(REGISTRATIONS_FULL, f"{self._registrations} in this block")
+        return HANDLERS[TxKind(tx.kind)].check_and_execute(body, tx.signer, fork, self._block)
+
+    def _merge(self, fork: State) -> None:
+        if self._leaves.claim(fork):
+            raise TxError(KEY_COLLISION)
+        self._state.merge(fork)
 
 
 def _run_hook(state: State, leaves: _Leaves, hook: Callable[[State], list[Event]]) -> list[Event]:

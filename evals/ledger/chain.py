@@ -27,7 +27,7 @@ from abci_app.config import (
     render_validator_key,
     render_validator_state,
 )
-from evals.ledger.figures import CHAIN_ID
+from evals.ledger.figures import CHAIN_ID, OPEN_DOORS
 from localnet.toml_text import dump
 from network.config import Address
 from network.crypto import SigningKey, sha256
@@ -200,7 +200,7 @@ def _write(folder: Path, binary: Path, ours: bool, ports: list[int]) -> list[Val
         [SigningKey(sha256(word, bytes([at]))) for word in (b"consensus", b"verifier", b"node")] for at in range(VALIDATORS)
     ]
     members = [GenesisValidator(f"validator-{at}", keys[at][0].public, keys[at][1].public) for at in range(VALIDATORS)]
-    genesis = render_genesis(CHAIN_ID, time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), members, [], {})
+    genesis = render_genesis(CHAIN_ID, time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), members, [], OPEN_DOORS)
     (folder / "genesis.json").write_text(genesis)
     addresses = [[Address("127.0.0.1", port) for port in ports[3 * at : 3 * at + 3]] for at in range(VALIDATORS)]
     peers = [f"{comet_node_id(keys[at][2].public)}@{addresses[at][1]}" for at in range(VALIDATORS)]

@@ -24,7 +24,7 @@ from abci_app.state.context import BlockContext
 from abci_app.state.genesis import Genesis
 from abci_app.tree import Tree
 from evals.ledger.chain import BenchError
-from evals.ledger.figures import CHAIN_ID, Figure, figure, percentile, registration, renewal, signers
+from evals.ledger.figures import CHAIN_ID, OPEN_DOORS, Figure, figure, percentile, registration, renewal, signers
 from network.chain_records import Account, account_key
 from network.chain_tx import decode_tx, sign_bytes
 from network.codec import encode
@@ -37,7 +37,10 @@ QUERIES = 2_000
 MAX_BYTES = 4 << 20
 _KEY = SigningKey(sha256(b"evals/ledger/validator"))
 _APP_STATE = json.dumps(
-    {"verifiers": [{"consensus_key": _KEY.public.hex(), "verifier_key": _KEY.public.hex(), "name": "validator-0"}]}
+    {
+        "params": OPEN_DOORS,
+        "verifiers": [{"consensus_key": _KEY.public.hex(), "verifier_key": _KEY.public.hex(), "name": "validator-0"}],
+    }
 ).encode()
 Answer = TypeVar("Answer")
 _SIGNATURES = "libsodium verifying the same signatures, nothing else"

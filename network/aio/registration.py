@@ -6,19 +6,23 @@ or a renewal is due.
 
 import asyncio
 import logging
+from dataclasses import replace
 
 from network.aio.chain_client import ChainClient, ChainUnavailable, ProofRejected
 from network.aio.keys import NodeKeys
-from network.chain_records import PARAMS_KEY, NodeRecord, Params, node_key
+from network.chain_records import CURRENT_EPOCH_KEY, PARAMS_KEY, EpochRecord, NodeRecord, Params, node_key
 from network.chain_tx import RegisterNode, TxKind, UpdateNode
 from network.codec import Message
 from network.errors import ConfigError
+from network.registration_work import solve
 
 log = logging.getLogger(__name__)
 
 CHECK_S = 10.0
 RETRY_S = 5.0
-ALREADY_REGISTERED = 7  # the code of abci_app/state/errors.py
+# Codes of abci_app/state/errors.py; the later ones pass: no tokens left, a puzzle solved too long ago, no room in the block.
+ALREADY_REGISTERED = 7
+TRY_LATER = (24, 25, 26)
 
 
 class RegistrationRefused(ConfigError):
@@ -52,7 +56,7 @@ async def announce(client: ChainClient, keys: NodeKeys, body: RegisterNode, epoc
     """Make the node's record say what `body` says, once. Returns the epoch in which the record was last renewed."""
     record, _ = await client.load(NodeRecord, node_key(keys.node_id))
     if record is None:
-        code = await _submit(client, keys, TxKind.REGISTER_NODE, body)
+        code = await _submit(client, keys, TxKind.REGISTER_NODE, await with_work(client, keys, body))
         if code != ALREADY_REGISTERED:
             log.info("registered", extra={"fields": {"node": keys.node_id.hex(), "address": body.address}})
             return epoch
@@ -75,9 +79,22 @@ async def announce(client: ChainClient, keys: NodeKeys, body: RegisterNode, epoc
     return record.renewed_epoch
 
 
+async def with_work(client: ChainClient, keys: NodeKeys, body: RegisterNode) -> RegisterNode:
+    """`body` with the chain's puzzle solved for the running epoch: a tenth of a second at 16 bits, in a thread."""
+    params, _ = await client.load(Params, PARAMS_KEY)
+    epoch, _ = await client.load(EpochRecord, CURRENT_EPOCH_KEY)
+    if params is None or epoch is None or not params.registration_work:
+        return body
+    counter = await asyncio.to_thread(solve, client.chain_id, epoch.number, keys.signing.public, params.registration_work)
+    return replace(body, work_epoch=epoch.number, work_counter=counter)
+
+
 async def _submit(client: ChainClient, keys: NodeKeys, kind: TxKind, body: Message) -> int:
-    """Submit; code 0 or ALREADY_REGISTERED returns, anything else is final."""
+    """Submit; code 0 or ALREADY_REGISTERED returns. Raises ChainUnavailable where a later try may do, else
+    RegistrationRefused."""
     result = await client.submit(kind, body, keys.signing)
+    if result.code in TRY_LATER:
+        raise ChainUnavailable(f"the ledger does not take {kind.name} now: {result.log} (code {result.code})")
     if result.code not in (0, ALREADY_REGISTERED):
         raise RegistrationRefused(f"the chain refuses {kind.name}: {result.log} (code {result.code})")
     return result.code

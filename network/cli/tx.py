@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from network.aio.keys import NodeKeys, load
+from network.aio.registration import with_work
 from network.chain_tx import RegisterNode, RetireNode, TxKind, UpdateNode
 from network.cli import home
 from network.cli.output import CommandFailed, run, show_fields, show_json
@@ -22,6 +23,8 @@ async def submit(arguments: argparse.Namespace) -> int:
     client = network.client()
     await client.start()
     try:
+        if isinstance(body, RegisterNode):
+            body = await with_work(client, held, body)
         result = await client.submit(kind, body, held.signing)
     finally:
         await client.close()

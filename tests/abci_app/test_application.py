@@ -14,8 +14,9 @@ from abci_app.state.app_hash import EMPTY_LEAF, app_hash, inner_hash
 from abci_app.state.context import BlockContext
 from abci_app.state.genesis import Genesis
 from abci_app.tree import Proof
-from network.chain_records import DIRECTORY_KEY, PARAMS_KEY, account_key, node_key
+from network.chain_records import DIRECTORY_KEY, PARAMS_KEY, Account, account_key, node_key
 from network.chain_tx import CommitScores, RegisterNode, TxKind, UpdateNode, build_tx
+from network.codec import encode
 from network.crypto import SigningKey, exchange_public, sha256
 from network.errors import ConfigError
 from network.ids import Role, node_id
@@ -23,7 +24,11 @@ from network.ids import Role, node_id
 CHAIN = "app-test"
 KEYS = [SigningKey(sha256(b"application", bytes([number]))) for number in range(4)]
 STATE = json.dumps(
-    {"verifiers": [{"consensus_key": KEYS[0].public.hex(), "verifier_key": KEYS[3].public.hex(), "name": "v"}], "groups": []}
+    {
+        "params": {"registration_work": 0},
+        "verifiers": [{"consensus_key": KEYS[0].public.hex(), "verifier_key": KEYS[3].public.hex(), "name": "v"}],
+        "groups": [],
+    }
 ).encode()
 GENESIS = Genesis(CHAIN, 1, ((KEYS[0].public, 10),), STATE)
 
@@ -117,7 +122,7 @@ def test_queries_answer_one_below_the_latest_with_proofs(app: Application) -> No
     assert app.query(QUERY_PATH, second, 0, True).code == 0
     at_one = app.query(QUERY_PATH, account_key(KEYS[0].public), 1, True)
     at_two = app.query(QUERY_PATH, account_key(KEYS[0].public), 3, False)
-    assert (at_one.value, at_two.value) == (b"\x08\x01", b"\x08\x02")
+    assert (at_one.value, at_two.value) == (encode(Account(1, 0, 1)), encode(Account(2, 0, 2)))
     assert at_one.proof is not None and climb(at_one.proof) == hashes[1]
     assert app.query(QUERY_PATH, DIRECTORY_KEY, 3, True).code == HEIGHT_UNAVAILABLE
     for height in (-1, 4, 2**60):

@@ -24,7 +24,10 @@ CHAIN = "proposals"
 KEYS = [SigningKey(sha256(b"proposal", bytes([number]))) for number in range(6)]
 VERIFIER, REGISTERED, STRANGER = KEYS[0], KEYS[1:4], KEYS[4:]
 STATE = json.dumps(
-    {"verifiers": [{"consensus_key": KEYS[5].public.hex(), "verifier_key": VERIFIER.public.hex(), "name": "v"}]}
+    {
+        "params": {"registration_work": 0},
+        "verifiers": [{"consensus_key": KEYS[5].public.hex(), "verifier_key": VERIFIER.public.hex(), "name": "v"}],
+    }
 ).encode()
 MAX = 1_000_000
 

@@ -31,10 +31,9 @@ MAY_IMPORT = {
     "abci_app": {"network"},
     "localnet": {"network"},
 }
-STATE_MAY_IMPORT = {
-    f"network.{name}" for name in ("ids", "codec", "crypto", "errors", "chain_tx", "chain_records", "inference", "vrf")
-}
-STANDARD_FOR_STATE = {"collections", "dataclasses", "enum", "hashlib", "itertools", "json", "types", "typing"}
+_VOCABULARY = ("ids", "codec", "crypto", "errors", "chain_params", "chain_tx", "chain_records", "inference", "vrf")
+STATE_MAY_IMPORT = {f"network.{name}" for name in (*_VOCABULARY, "registration_work")}
+STANDARD_FOR_STATE = {"collections", "dataclasses", "enum", "functools", "hashlib", "itertools", "json", "types", "typing"}
 PACKAGES = set(MAY_IMPORT)
 
 

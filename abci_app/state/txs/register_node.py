@@ -3,16 +3,17 @@
 from abci_app.state import directory
 from abci_app.state.challenge import parameters, running_epoch
 from abci_app.state.context import BlockContext, Event
-from abci_app.state.errors import ALREADY_REGISTERED, BAD_FIELD, NODE_RETIRED, UNKNOWN_GROUP, TxError
+from abci_app.state.errors import ALREADY_REGISTERED, BAD_FIELD, BAD_WORK, NODE_RETIRED, UNKNOWN_GROUP, TxError
+from abci_app.state.label import require_label
 from abci_app.state.state import State
 from network.chain_records import ModelGroup, NodeRecord, group_key, node_key
 from network.chain_tx import RegisterNode
 from network.codec import Message
 from network.crypto import KEY_LENGTH, is_low_order
 from network.ids import ROLE_WORDS, Role, node_id
+from network.registration_work import WORK_EPOCHS, is_solved
 
 # Stripped of all of these, a text of nothing else is empty: one call for every character.
-_LABEL = "abcdefghijklmnopqrstuvwxyz0123456789-_."
 _HOST = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._:[]"
 
 
@@ -37,8 +38,9 @@ def check_stateless(body: Message) -> None:
 
 
 def check_and_execute(body: Message, signer: bytes, state: State, block: BlockContext) -> list[Event]:
-    """The key is new, its model group exists with this model, and the directory has room."""
+    """The puzzle is solved, the key is new, its model group exists with this model, and the directory has room."""
     assert isinstance(body, RegisterNode)
+    _require_work(body, signer, state, block.chain_id)
     identifier = node_id(signer)
     held = state.load(NodeRecord, node_key(identifier))
     if held is not None:
@@ -67,10 +69,14 @@ def check_and_execute(body: Message, signer: bytes, state: State, block: BlockCo
     return [Event("node_registered", (("node", identifier.hex()), ("role", ROLE_WORDS[Role(body.role)]), ("name", body.name)))]
 
 
-def require_label(label: str, field: str) -> None:
-    """1 to 64 characters of a-z, 0-9, dash, underscore and dot: safe in paths, URLs and logs."""
-    if not label or label.strip(_LABEL):
-        raise TxError(BAD_FIELD, f"{field}: 1 to 64 of a-z, 0-9, '-', '_' and '.'")
+def _require_work(body: RegisterNode, signer: bytes, state: State, chain_id: str) -> None:
+    running, bits = running_epoch(state).number, parameters(state).registration_work
+    if not bits:
+        return
+    if not running - WORK_EPOCHS <= body.work_epoch <= running:
+        raise TxError(BAD_WORK, f"for epoch {body.work_epoch}, and epoch {running} is running")
+    if not is_solved(chain_id, body.work_epoch, signer, body.work_counter, bits):
+        raise TxError(BAD_WORK, f"{bits} zero bits are asked for")
 
 
 def require_address(address: str) -> None:

@@ -25,6 +25,9 @@ PARAMS: dict[str, object] = {
     "lifetime_epochs": 2,
     "directory_blocks": 3,
     "max_nodes": 64,
+    "registration_work": 0,
+    "registrations_per_block": 10_000,
+    "tx_quota": 1_000_000,
 }
 
 

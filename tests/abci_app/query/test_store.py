@@ -108,7 +108,13 @@ def test_every_document_says_what_it_is_made_of(ask: Any) -> None:
     assert [row["name"] for row in ask("/committee")["members"]] == ["v1", "v2", "v3"] and ask("/committee")["power"] == 60
     assert [row["power"] for row in ask("/validators")["validators"]] == [0, 10, 20, 30]
     assert ask("/groups")["groups"][0]["key"] == group_key("smollm").hex()
-    assert ask("/account/" + "05" * 32)["account"] == {"signer": "05" * 32, "nonce": 9}
+    assert ask("/account/" + "05" * 32)["account"] == {
+        "signer": "05" * 32,
+        "nonce": 9,
+        "epoch": 0,
+        "spent": 0,
+        "verifier": False,
+    }
     assert ask("/epochs/current")["epoch"]["state"] == "running" and ask("/epochs/3")["epoch"]["state"] == "ended"
     assert ask("/transcripts/" + CHALLENGES[0].hex()) == ask("/transcripts/" + CHALLENGES[0].hex() + "?epoch=3")
     assert ask("/transcripts/" + CHALLENGES[0].hex())["transcript"]["score"]["evidence"] == -3

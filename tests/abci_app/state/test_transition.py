@@ -6,15 +6,17 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from abci_app.state import directory, errors, transition
+from abci_app.state import directory, errors, transition, upgrade
 from abci_app.state.app_hash import app_hash, leaf_hash, leaf_index, root_hash
-from abci_app.state.context import BlockContext, Event
+from abci_app.state.context import BlockContext, Event, Misbehavior
 from abci_app.state.genesis import Genesis, genesis_state
+from abci_app.state.params import DEFAULT
 from abci_app.state.state import MemoryReader, State
 from abci_app.state.transition import Block, BlockResult, apply_block, open_tx
 from abci_app.tree import Tree
@@ -29,12 +31,17 @@ from network.chain_records import (
 )
 from network.chain_tx import (
     CommitChallenges,
+    GroupChange,
+    Propose,
     ProveVrf,
     RegisterNode,
     RetireNode,
     SignedTx,
     TxKind,
     UpdateNode,
+    UpgradePlan,
+    ValidatorChange,
+    Vote,
     build_tx,
     decode_tx,
 )
@@ -45,7 +52,7 @@ from network.ids import Role, node_id
 CHAIN = "state-test"
 PARAMS = (
     '{"epoch_blocks": 6, "vrf_end": 1, "commit_end": 2, "send_end": 3, "publish_end": 4, "score_end": 5, "reveal_end": 6,'
-    ' "lifetime_epochs": 1}'
+    ' "lifetime_epochs": 1, "registration_work": 0}'
 )
 KEYS = [SigningKey(sha256(b"transition", bytes([number]))) for number in range(6)]
 
@@ -62,7 +69,10 @@ def genesis(initial_height: int = 1) -> State:
 
 
 def context(height: int) -> BlockContext:
-    return BlockContext(CHAIN, height, sha256(b"block", bytes([height % 256])), sha256(b"commit", bytes([height % 256])))
+    """Every fifth block proves that the second validator misbehaved."""
+    found = (Misbehavior(1, node_id(KEYS[1].public), height),) if height % 5 == 0 else ()
+    mark = bytes([height % 256])
+    return BlockContext(CHAIN, height, sha256(b"block", mark), sha256(b"commit", mark), found)
 
 
 def registration(number: int, role: Role = Role.MODEL) -> RegisterNode:
@@ -97,6 +107,19 @@ def run(blocks: Sequence[Sequence[bytes]], *, restart: bool) -> tuple[bytes, lis
     return hash_of(state), results
 
 
+changes = st.one_of(
+    st.builds(lambda quota: {"params": replace(DEFAULT, tx_quota=quota, voting_blocks=3)}, st.integers(8, 12)),
+    st.builds(
+        lambda number, power: {
+            "validator": ValidatorChange(KEYS[number].public, sha256(KEYS[number].public), power, f"v{number}")
+        },
+        st.integers(0, 3),
+        st.integers(0, 3),
+    ),
+    st.builds(lambda mark: {"group": GroupChange("new", mark, "s" if mark else "")}, st.sampled_from([b"", bytes(32)])),
+    st.builds(lambda at: {"upgrade": UpgradePlan("next", at, 2)}, st.integers(1, 40)),
+    st.just({"cancel": "next"}),
+)
 bodies = st.one_of(
     st.builds(lambda n, r: (TxKind.REGISTER_NODE, registration(n, r)), st.integers(0, 5), st.sampled_from(list(Role))),
     st.builds(lambda n: (TxKind.UPDATE_NODE, UpdateNode(address=f"127.0.0.1:{9000 + n}")), st.integers(0, 2)),
@@ -104,10 +127,12 @@ bodies = st.one_of(
     st.just((TxKind.RETIRE_NODE, RetireNode())),
     st.builds(lambda e: (TxKind.COMMIT_CHALLENGES, CommitChallenges(e, (bytes(32),) * 16)), st.integers(0, 3)),
     st.builds(lambda e: (TxKind.PROVE_VRF, ProveVrf(e, bytes(80))), st.integers(0, 3)),
+    st.builds(lambda change: (TxKind.PROPOSE, Propose("change", **change)), changes),
+    st.builds(lambda number, approve: (TxKind.VOTE, Vote(number, approve)), st.integers(1, 3), st.booleans()),
 )
 transactions = st.builds(
     lambda number, body, nonce, chain: tx(number, body[0], body[1], nonce, chain),
-    st.integers(0, 5),
+    st.sampled_from([0, 1, 2, 2, 3, 3, 4, 5]),
     bodies,
     st.integers(1, 40),
     st.sampled_from([CHAIN, CHAIN, CHAIN, CHAIN, "another"]),
@@ -115,6 +140,7 @@ transactions = st.builds(
 block_lists = st.lists(st.lists(st.one_of(transactions, st.binary(max_size=40)), max_size=5), min_size=1, max_size=14)
 
 
+@patch.object(upgrade, "SUPPORTED_APP_VERSION", 2)
 @settings(max_examples=80, deadline=None)
 @given(block_lists)
 def test_replicas_with_different_histories_agree(blocks: list[list[bytes]]) -> None:
@@ -173,13 +199,24 @@ def test_another_process_with_another_hash_seed_agrees(seed: str) -> None:
 
 
 def test_a_failed_transaction_keeps_its_nonce_and_nothing_else() -> None:
-    start = flatten(genesis())
-    unknown = replace(registration(0), group="nowhere")
-    after, result = apply_block(start, Block(context(1), (tx(0, TxKind.REGISTER_NODE, unknown, 7),)))
+    start, _ = apply_block(flatten(genesis()), Block(context(1), (tx(0, TxKind.REGISTER_NODE, registration(0), 6),)))
+    start = flatten(start)
+    again = tx(0, TxKind.REGISTER_NODE, registration(0), 7)
+    after, result = apply_block(start, Block(context(2), (again,)))
     [failed] = result.tx_results
-    assert (failed.code, failed.events, failed.codespace) == (errors.UNKNOWN_GROUP, (), "planetserve")
+    assert (failed.code, failed.events, failed.codespace) == (errors.ALREADY_REGISTERED, (), "planetserve")
+    empty, _ = apply_block(start, Block(context(2), ()))
+    assert dict(after.scan(b"")) == {**dict(empty.scan(b"")), account_key(KEYS[0].public): encode(Account(7, 0, 2))}
+
+
+def test_a_stranger_that_fails_leaves_nothing() -> None:
+    start = flatten(genesis())
+    unknown = tx(0, TxKind.REGISTER_NODE, replace(registration(0), group="nowhere"), 7)
+    other = tx(1, TxKind.UPDATE_NODE, UpdateNode(), 7)
+    after, result = apply_block(start, Block(context(1), (unknown, other)))
+    assert [failed.code for failed in result.tx_results] == [errors.UNKNOWN_GROUP, errors.UNKNOWN_SIGNER]
     empty, _ = apply_block(start, Block(context(1), ()))
-    assert dict(after.scan(b"")) == {**dict(empty.scan(b"")), account_key(KEYS[0].public): encode(Account(7))}
+    assert dict(after.scan(b"")) == dict(empty.scan(b""))
 
 
 @pytest.mark.parametrize("fault", ["oversized", "garbage", "unknown kind", "forged", "other chain", "stale", "twice"])

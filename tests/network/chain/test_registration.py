@@ -7,14 +7,15 @@ from typing import Any
 import pytest
 
 from network.aio import registration
-from network.aio.chain_client import TxResult
+from network.aio.chain_client import ChainUnavailable, TxResult
 from network.aio.keys import NodeKeys
 from network.aio.registration import RegistrationRefused, announce, keep_registered
-from network.chain_records import DirectoryEntry, DirectoryRecord, NodeRecord, Params
+from network.chain_records import DirectoryEntry, DirectoryRecord, EpochRecord, NodeRecord, Params
 from network.chain_tx import RegisterNode, TxKind, UpdateNode
 from network.crypto import SigningKey, exchange_public
 from network.directory import Directory
 from network.ids import Role
+from network.registration_work import is_solved
 
 KEYS = NodeKeys(SigningKey(b"\x01" * 32), b"\x02" * 32, exchange_public(b"\x02" * 32))
 BODY = RegisterNode(role=Role.RELAY, name="r", onion_key=KEYS.onion_public, address="127.0.0.1:1", family="f")
@@ -31,6 +32,8 @@ class FakeClient:
         self.epoch = epoch
         self.sent: list[tuple[TxKind, Any]] = []
         self.code = 0
+        self.chain_id = "c"
+        self.params = Params(lifetime_epochs=10)
 
     @property
     def directory_now(self) -> Directory:
@@ -40,7 +43,8 @@ class FakeClient:
         return Directory(DirectoryRecord(chain_id="c", epoch=self.epoch, entries=entries), 1)
 
     async def load(self, kind: Any, key: bytes) -> tuple[Any, int]:
-        return (Params(lifetime_epochs=10) if kind is Params else self.record), 1
+        held = {Params: self.params, EpochRecord: EpochRecord(self.epoch), NodeRecord: self.record}
+        return held[kind], 1
 
     async def submit(self, kind: TxKind, body: Any, key: SigningKey) -> TxResult:
         self.sent.append((kind, body))
@@ -59,6 +63,22 @@ async def test_a_new_key_is_registered() -> None:
     client = FakeClient(None, epoch=4)
     assert await once(client) == 4
     assert client.sent == [(TxKind.REGISTER_NODE, BODY)]
+
+
+async def test_the_puzzle_is_solved_for_the_running_epoch() -> None:
+    client = FakeClient(None, epoch=4)
+    client.params = Params(lifetime_epochs=10, registration_work=6)
+    await once(client)
+    [(_, sent)] = client.sent
+    assert sent.work_epoch == 4 and is_solved("c", 4, KEYS.signing.public, sent.work_counter, 6)
+
+
+@pytest.mark.parametrize("code", registration.TRY_LATER)
+async def test_what_passes_is_tried_again(code: int) -> None:
+    client = FakeClient(None)
+    client.code = code
+    with pytest.raises(ChainUnavailable, match=f"code {code}"):
+        await once(client)
 
 
 async def test_a_registered_key_sends_nothing() -> None:
