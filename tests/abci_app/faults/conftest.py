@@ -20,7 +20,8 @@ from typing import Any
 
 import pytest
 
-from network.chain_tx import RegisterNode, TxKind, build_tx
+from abci_app.state import errors
+from network.chain_tx import Propose, RegisterNode, TxKind, Vote, build_tx
 from network.crypto import SigningKey, exchange_public, sha256
 from network.ids import Role
 
@@ -241,6 +242,34 @@ def same_as_undisturbed(until: Callable[..., float]) -> Callable[[Any], int]:
         return height
 
     return replay
+
+
+@pytest.fixture
+def decide(committed: Callable[[Any, bytes], Any]) -> Callable[..., int]:
+    """Has the first of these validators propose a change, and the others approve until it is decided; answers the code of
+    the proposal. Their verifiers' keys sign, and nonces are the nanosecond, so that they only grow."""
+
+    def run(voters: list[Any], change: Propose, *, refused: bool = False) -> int:
+        def sign(validator: Any, kind: TxKind, body: Any) -> bytes:
+            return build_tx(kind, body, key=validator.verifier_key, chain_id=CHAIN_ID, nonce=time.time_ns())
+
+        result = committed(voters[0], sign(voters[0], TxKind.PROPOSE, change))
+        code = int(result.get("code", 0))
+        assert bool(code) == refused, result
+        if refused:
+            return code
+        values = [
+            attribute["value"]
+            for event in result["events"]
+            for attribute in event["attributes"]
+            if (event["type"], attribute["key"]) == ("proposal_submitted", "proposal")
+        ]
+        for voter in voters[1:]:
+            answer = committed(voter, sign(voter, TxKind.VOTE, Vote(int(values[0]), True)))
+            assert int(answer.get("code", 0)) in (0, errors.PROPOSAL_CLOSED), answer
+        return 0
+
+    return run
 
 
 @pytest.fixture
