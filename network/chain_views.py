@@ -10,6 +10,8 @@ from network.chain_records import (
     EpochRecord,
     NodeRecord,
     Params,
+    ProposalRecord,
+    ProposalStatus,
     TranscriptRecord,
     ValidatorRecord,
 )
@@ -95,6 +97,8 @@ def member_view(address: bytes, record: ValidatorRecord) -> dict[str, Any]:
         "consensus_key": record.consensus_key.hex(),
         "verifier_key": record.verifier_key.hex(),
         "verifier_id": node_id(record.verifier_key).hex(),
+        "jailed": record.jailed,
+        "joined_height": record.joined,
     }
 
 
@@ -160,6 +164,25 @@ def transcript_view(name: bytes, record: TranscriptRecord) -> dict[str, Any]:
     if view["score"] is not None:
         view["score"]["evidence"] = record.score.evidence - EVIDENCE_OFFSET
     return view
+
+
+def proposal_view(record: ProposalRecord) -> dict[str, Any]:
+    """A proposal: the one change that it is about, its votes, and what became of it."""
+    proposal = record_view(record.proposal)
+    change = next(name for name in ("params", "validator", "group", "upgrade", "cancel") if proposal[name])
+    return {
+        "id": record.id,
+        "title": record.proposal.title,
+        "proposer": record.proposer.hex(),
+        "change": change,
+        "content": proposal[change],
+        "status": ProposalStatus(record.status).name.lower(),
+        "reason": record.reason,
+        "submitted_height": record.submitted_height,
+        "closing_height": record.closing_height,
+        "decided_height": record.decided_height or None,
+        "votes": [record_view(vote) for vote in record.votes],
+    }
 
 
 def tx_view(raw: bytes) -> dict[str, Any]:

@@ -13,24 +13,44 @@ from abci_app.state.epoch import KEPT_EPOCHS, KEPT_RESULTS
 from network.chain_records import (
     CURRENT_EPOCH_KEY,
     DIRECTORY_KEY,
+    EVIDENCE_PREFIX,
+    GOVERNANCE_KEY,
     GROUP_PREFIX,
     NODE_PREFIX,
     PARAMS_KEY,
+    PROPOSAL_PREFIX,
+    UPGRADE_KEY,
     VALIDATOR_PREFIX,
+    VERSION_KEY,
     Account,
     DirectoryRecord,
     EpochRecord,
+    EvidenceRecord,
+    GovernanceRecord,
     ModelGroup,
     NodeRecord,
     Params,
+    ProposalRecord,
     TranscriptRecord,
     ValidatorRecord,
+    VersionRecord,
     account_key,
     epoch_key,
     node_key,
+    proposal_key,
     transcript_key,
 )
-from network.chain_views import directory_view, epoch_view, member_view, node_view, params_view, record_view, transcript_view
+from network.chain_tx import UpgradePlan
+from network.chain_views import (
+    directory_view,
+    epoch_view,
+    member_view,
+    node_view,
+    params_view,
+    proposal_view,
+    record_view,
+    transcript_view,
+)
 from network.codec import decode
 from network.ids import NODE_ID_LENGTH
 
@@ -39,6 +59,8 @@ Handler = Callable[[Version, Asked], Document]
 RESULTS_FIELD, ENTRIES_FIELD = 6, 5  # the last fields of EpochRecord and of DirectoryRecord
 EPOCH_PREFIX = epoch_key(0)[:1]
 LONGEST_GROUP = 128
+MOST_PROPOSALS = 50  # of a page: each holds a vote per member
+EVIDENCE_KEY_LENGTH = 8 + NODE_ID_LENGTH + 1
 
 
 def document(version: Version, asked: Asked) -> Document:
@@ -140,6 +162,41 @@ def _member(name: bytes, raw: bytes) -> Document:
     return member_view(name, decode(ValidatorRecord, raw))
 
 
+def _proposals(version: Version, asked: Asked) -> Document:
+    """Newest first, as epochs are."""
+    raw = version.get(GOVERNANCE_KEY)
+    last = decode(GovernanceRecord, raw).last_id if raw is not None else 0
+    top = min(number(asked.key, "key"), last) if asked.key else last
+    low = max(1, top + 1 - min(asked.limit, MOST_PROPOSALS))
+    rows: list[Document] = []
+    for key, value in version.scan(PROPOSAL_PREFIX, proposal_key(low)):
+        if key > proposal_key(top):
+            break
+        rows.append({"key": key.hex(), **proposal_view(decode(ProposalRecord, value))})
+    more = low > 1 and version.get(proposal_key(low - 1)) is not None
+    return {"proposals": rows[::-1], "next": str(low - 1) if more else ""}
+
+
+def _proposal(version: Version, asked: Asked) -> Document:
+    key = proposal_key(number(asked.words[1], "a proposal"))
+    record = decode(ProposalRecord, _one(version, key, f"no proposal {asked.words[1]}"))
+    return {"key": key.hex(), "proposal": proposal_view(record)}
+
+
+def _upgrade(version: Version, _asked: Asked) -> Document:
+    """The version that the chain runs, and the upgrade that it is heading for."""
+    runs = decode(VersionRecord, _one(version, VERSION_KEY, "no version"))
+    planned = version.get(UPGRADE_KEY)
+    plan = {"key": UPGRADE_KEY.hex(), **record_view(decode(UpgradePlan, planned))} if planned is not None else None
+    return {"runs": {"key": VERSION_KEY.hex(), **record_view(runs)}, "plan": plan}
+
+
+def _evidence(version: Version, asked: Asked) -> Document:
+    """Infractions that were punished, by height."""
+    found = row_page(version, EVIDENCE_PREFIX, asked.key, asked.limit, EVIDENCE_KEY_LENGTH)
+    return _listing("evidence", found, lambda name, raw: (EVIDENCE_PREFIX + name, record_view(decode(EvidenceRecord, raw))))
+
+
 def _directory(version: Version, asked: Asked) -> Document:
     raw = _one(version, DIRECTORY_KEY, "no directory yet: nobody has registered")
     record, following = item_page(DirectoryRecord, raw, ENTRIES_FIELD, asked.key, asked.limit)
@@ -190,6 +247,10 @@ _PATHS: dict[tuple[str, int], Handler] = {
     ("committee", 0): _committee,
     ("validators", 0): _validators,
     ("directory", 0): _directory,
+    ("proposals", 0): _proposals,
+    ("proposal", 1): _proposal,
+    ("upgrade", 0): _upgrade,
+    ("evidence", 0): _evidence,
     ("groups", 0): _groups,
     ("account", 1): _account,
 }

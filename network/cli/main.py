@@ -29,7 +29,8 @@ A decentralised, anonymous, verifiable network for serving open language models.
 
   localnet    a whole network on this machine: up, down, status, logs, kill, pause, resume, start
   chat        ask the network one question through the gateway
-  query       read the ledger, proven: nodes, node, epoch, params, tx, directory, committee, validators, transcript
+  query       read the ledger, proven: nodes, node, epoch, params, tx, directory, committee, validators, proposals,
+              proposal, transcript
   tx          write to the ledger: register, update, retire
   keys        a node's keys: new, show
   validator   init, start, status, reset, rollback, upgrade, guard, systemd: a verification node's life

@@ -12,17 +12,20 @@ from network.chain_records import (
     CURRENT_EPOCH_KEY,
     DIRECTORY_KEY,
     PARAMS_KEY,
+    PROPOSAL_PREFIX,
     VALIDATOR_PREFIX,
     DirectoryRecord,
     EpochRecord,
     NodeRecord,
     OpenedChallenges,
     Params,
+    ProposalRecord,
     TranscriptRecord,
     ValidatorRecord,
     epoch_key,
     node_key,
     opened_key,
+    proposal_key,
     transcript_key,
     validator_key,
 )
@@ -100,6 +103,21 @@ class Query:
         found = await self._listed("/validators", "validators", VALIDATOR_PREFIX, height)
         rows = [{**views.member_view(*_member(row)), **self._proof(row)} for row in found]
         return {"height": height, "validators": rows, **self._first_proof(rows)}
+
+    async def proposals(self) -> Document:
+        """What the committee has voted on, newest first; that the list is complete is a node's word."""
+        height, _ = await self._reader.now(self._height)
+        found = await self._listed("/proposals", "proposals", PROPOSAL_PREFIX, height)
+        rows = [{**views.proposal_view(loaded(ProposalRecord, row)), **self._proof(row)} for row in found]
+        return {"height": height, "proposals": rows, **self._first_proof(rows)}
+
+    async def proposal(self) -> Document:
+        """One proposal, with its votes."""
+        number: int = self._arguments.number
+        if not 0 < number < 2**63:
+            raise CommandFailed("a proposal's number is 1 or more", 2)
+        row = await self._reader.row(proposal_key(number), self._height, f"there is no proposal {number}")
+        return {"height": row.height, **views.proposal_view(loaded(ProposalRecord, row)), **self._proof(row)}
 
     async def tx(self) -> Document:
         """One transaction, proven to be in its block."""
@@ -191,6 +209,7 @@ def _digest(text: str, what: str) -> bytes:
 
 NODE_COLUMNS = ("name", "role", "model", "reputation", "trusted", "address", "operator", "id")
 MEMBER_COLUMNS = ("name", "power", "id", "verifier_id")
+PROPOSAL_COLUMNS = ("id", "status", "change", "title", "submitted_height", "closing_height", "decided_height")
 
 
 def show(what: str, document: Document) -> None:
@@ -203,7 +222,10 @@ def show(what: str, document: Document) -> None:
         show_table(document["members"], MEMBER_COLUMNS)
     elif what == "validators":
         print(f"height {document['height']}")
-        show_table(document["validators"], MEMBER_COLUMNS)
+        show_table(document["validators"], (*MEMBER_COLUMNS, "jailed"))
+    elif what == "proposals":
+        print(f"height {document['height']}")
+        show_table(document["proposals"], PROPOSAL_COLUMNS)
     else:
         show_fields({name: value for name, value in document.items() if name != "proof"})
     if "proof" in document:
@@ -226,6 +248,8 @@ async def ask(arguments: argparse.Namespace) -> int:
             "directory": query.directory,
             "committee": query.committee,
             "validators": query.validators,
+            "proposals": query.proposals,
+            "proposal": query.proposal,
             "transcript": query.transcript,
         }
         document = await questions[arguments.what]()
@@ -263,6 +287,8 @@ def parser() -> argparse.ArgumentParser:
     kind("directory", "the directory record that everybody routes by")
     kind("committee", "the verification committee")
     kind("validators", "every validator record, those without power too")
+    kind("proposals", "what the committee has voted on, newest first")
+    kind("proposal", "one proposal, with its votes").add_argument("number", type=int, help="its number")
     transcript = kind("transcript", "an opened challenge with answer and score, or all of an epoch")
     transcript.add_argument("hash", nargs="?", help="the challenge's hash; without it, all of one epoch")
     transcript.add_argument("--epoch", type=int, help="default: the last epoch, or wherever the hash is found")

@@ -8,12 +8,12 @@ import base64
 from typing import Any
 
 from network.chain_records import ValidatorRecord
+from network.chain_tx import MAX_COMMITTEE
 from network.rest.bech32 import CONSENSUS, OPERATOR, encode
 from network.rest.blocks import KEY_TYPE
 
 DENOM = "power"
 WINDOW = 100  # blocks over which missed signatures are counted
-MOST_VALIDATORS = 128
 NEVER = "1970-01-01T00:00:00Z"
 BONDED, UNBONDED = "BOND_STATUS_BONDED", "BOND_STATUS_UNBONDED"
 STATUSES = ("", "BOND_STATUS_UNSPECIFIED", BONDED, UNBONDED, "BOND_STATUS_UNBONDING")
@@ -46,7 +46,7 @@ def validator_view(address: bytes, record: ValidatorRecord) -> dict[str, Any]:
 
 def is_jailed(record: ValidatorRecord) -> bool:
     """Whether the ledger took the member's power away."""
-    return record.power == 0
+    return record.jailed
 
 
 def pool_view(power: int) -> dict[str, Any]:
@@ -59,7 +59,7 @@ def staking_params() -> dict[str, Any]:
     return {
         "params": {
             "unbonding_time": "0s",
-            "max_validators": MOST_VALIDATORS,
+            "max_validators": MAX_COMMITTEE,
             "max_entries": 0,
             "historical_entries": 0,
             "bond_denom": DENOM,
@@ -85,7 +85,7 @@ def signing_info(address: bytes, record: ValidatorRecord, missed: int) -> dict[s
     """One member's signing over the window. Who was jailed comes back by vote only, which is what tombstoned means."""
     return {
         "address": encode(CONSENSUS, address),
-        "start_height": "0",
+        "start_height": str(record.joined),
         "index_offset": "0",
         "jailed_until": NEVER,
         "tombstoned": is_jailed(record),

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from network.chain_records import PARAMS_KEY, VALIDATOR_PREFIX, node_key
-from network.chain_tx import RegisterNode, TxKind, build_tx
+from network.chain_tx import GroupChange, Propose, RegisterNode, TxKind, build_tx
 from network.crypto import SigningKey, exchange_public, sha256
 from network.ids import Role, node_id
 from network.rest.bech32 import decode
@@ -257,15 +257,35 @@ def test_transactions_are_found(gateway: Gateway) -> None:
     for query in (f"query=message.sender%3D%27{sender}%27", f"events=message.sender%3D%27{sender}%27"):
         page = gateway.good(f"{TX}/txs?{query}&pagination.limit=20&pagination.offset=0", proven=False)
         assert [row["txhash"] for row in page["tx_responses"]] == [name] and page["pagination"]["total"] == "1"
-    every = gateway.good(f"{TX}/txs?query=tx.height%3E0&pagination.limit=2&order_by=ORDER_BY_DESC", proven=False)
+    every = gateway.good(
+        f"{TX}/txs?query=message.action%3D%27register_node%27&pagination.limit=2&order_by=ORDER_BY_DESC", proven=False
+    )
     heights = [int(row["height"]) for row in every["tx_responses"]]
     assert len(heights) == 2 and heights == sorted(heights, reverse=True) and every["pagination"]["next_key"]
     key = every["pagination"]["next_key"]
     rest = gateway.good(
-        f"{TX}/txs?query=tx.height%3E0&pagination.limit=2&order_by=ORDER_BY_DESC&pagination.key={key}", proven=False
+        f"{TX}/txs?query=message.action%3D%27register_node%27&pagination.limit=2&order_by=ORDER_BY_DESC&pagination.key={key}",
+        proven=False,
     )
     assert len(rest["tx_responses"]) == 1 and rest["pagination"]["next_key"] is None
     assert gateway.good(f"{TX}/txs?query=tx.height%3E0&page=9", proven=False)["tx_responses"] == []
+
+
+def test_a_proposal_is_followed_to_its_end(gateway: Gateway) -> None:
+    """One validator has all the power: its proposal passes at once, and is enacted in the epoch's last block."""
+    validator = gateway.validator
+    proposal = Propose(title="another model", group=GroupChange("larger", sha256(b"larger"), "llamacpp-mt19937-v1"))
+    raw = build_tx(TxKind.PROPOSE, proposal, key=validator.verifier_key, chain_id=CHAIN_ID, nonce=int(time.time() * 1000))
+    assert validator.send(raw)["code"] == 0
+    assert validator.result(raw).get("code", 0) == 0
+    validator.wait_height(validator.height() + 25)
+    listed = gateway.good("/ledger/v1/proposals?prove=true")
+    one = gateway.good("/ledger/v1/proposals/1")["proposal"]
+    assert {name: listed["proposals"][0][name] for name in one} == one and listed["proposals"][0]["proof"]["verified"]
+    assert (one["status"], one["change"], one["content"]["name"], len(one["votes"])) == ("enacted", "group", "larger", 1)
+    answer = validator.call("abci_query", path="/groups", data="", height="0", prove=False)["response"]
+    assert "larger" in [row["name"] for row in json.loads(base64.b64decode(answer["value"]))["groups"]]
+    assert gateway.good("/ledger/v1/upgrade")["plan"] is None
 
 
 def test_rows_and_documents_through_abci_query(gateway: Gateway) -> None:

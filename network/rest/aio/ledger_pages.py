@@ -9,20 +9,29 @@ from network.aio.ledger_reader import LedgerReader, LedgerRefused, Row, gather, 
 from network.chain_records import (
     CURRENT_EPOCH_KEY,
     DIRECTORY_KEY,
+    EVIDENCE_PREFIX,
     NODE_PREFIX,
     PARAMS_KEY,
+    PROPOSAL_PREFIX,
+    UPGRADE_KEY,
     VALIDATOR_PREFIX,
+    VERSION_KEY,
     DirectoryRecord,
     EpochRecord,
+    EvidenceRecord,
     NodeRecord,
     Params,
+    ProposalRecord,
     TranscriptRecord,
     ValidatorRecord,
+    VersionRecord,
     epoch_key,
     node_key,
+    proposal_key,
     transcript_key,
     validator_key,
 )
+from network.chain_tx import UpgradePlan
 from network.ids import NODE_ID_LENGTH
 from network.rest.asked import Answer, Asked
 from network.rest.pagination import number as whole
@@ -133,6 +142,26 @@ class LedgerPages:
         row, record = await self._directory(asked)
         return _single(asked, row, {"directory": views.directory_view(record)})
 
+    async def proposals(self, asked: Asked) -> Answer:
+        return await self._list(asked, "/proposals", "proposals", PROPOSAL_PREFIX, _proposal_row)
+
+    async def proposal(self, asked: Asked) -> Answer:
+        number = asked.number("number")
+        row = await self._reader.row(proposal_key(number), asked.height, f"there is no proposal {number}")
+        return _single(asked, row, {"proposal": _proposal_row(row)})
+
+    async def evidence(self, asked: Asked) -> Answer:
+        return await self._list(asked, "/evidence", "evidence", EVIDENCE_PREFIX, _evidence_row)
+
+    async def upgrade(self, asked: Asked) -> Answer:
+        """The version that the chain runs, and the upgrade that it is heading for."""
+        runs = await self._reader.row(VERSION_KEY, asked.height, "the chain has no version")
+        planned = await self._reader.perhaps(UPGRADE_KEY, runs.height)
+        plan: Document | None = None
+        if planned is not None:
+            plan = {"key": planned.key.hex(), **views.record_view(loaded(UpgradePlan, planned)), **_proof(asked, planned)}
+        return _single(asked, runs, {"runs": views.record_view(loaded(VersionRecord, runs)), "plan": plan})
+
     async def _list(self, asked: Asked, path: str, name: str, prefix: bytes, view: Callable[[Row], Document]) -> Answer:
         height, _ = await self._reader.now(asked.height)
         rows, following = await self._reader.listed(f"{path}?limit={asked.limit}&key={asked.key}", name, prefix, height)
@@ -173,6 +202,14 @@ def _node_row(row: Row) -> Document:
 
 def _member_row(row: Row) -> Document:
     return views.member_view(row.key[len(VALIDATOR_PREFIX) :], loaded(ValidatorRecord, row))
+
+
+def _proposal_row(row: Row) -> Document:
+    return views.proposal_view(loaded(ProposalRecord, row))
+
+
+def _evidence_row(row: Row) -> Document:
+    return views.record_view(loaded(EvidenceRecord, row))
 
 
 def _challenge_row(row: Row) -> Document:

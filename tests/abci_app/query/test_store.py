@@ -24,25 +24,34 @@ from abci_app.query.store import answer
 from network.chain_records import (
     CURRENT_EPOCH_KEY,
     DIRECTORY_KEY,
+    GOVERNANCE_KEY,
     PARAMS_KEY,
+    VERSION_KEY,
     Account,
+    CastVote,
     DirectoryEntry,
     DirectoryRecord,
     EpochRecord,
+    EvidenceRecord,
+    GovernanceRecord,
     ModelGroup,
     NodeRecord,
     NodeResult,
     Params,
+    ProposalRecord,
     TranscriptRecord,
     ValidatorRecord,
+    VersionRecord,
     account_key,
     epoch_key,
+    evidence_key,
     group_key,
     node_key,
+    proposal_key,
     transcript_key,
     validator_key,
 )
-from network.chain_tx import EVIDENCE_OFFSET, Challenge, Score
+from network.chain_tx import EVIDENCE_OFFSET, Challenge, GroupChange, Propose, Score
 from network.codec import Message
 
 NODES = [bytes([number]) * 20 for number in range(1, 8)]
@@ -64,6 +73,12 @@ def records() -> dict[bytes, Message]:
         held[validator_key(bytes([at]) * 20)] = ValidatorRecord(bytes([at]) * 32, bytes([at]) * 32, 10 * at, f"v{at}")
     for at, name in enumerate(NODES):
         held[node_key(name)] = NodeRecord(role=3, name=f"model-{at}", reputation=500_000_000, credits=(1, 900_000_000))
+    for at in range(1, 6):
+        proposal = Propose(title=f"p{at}", group=GroupChange("g", b"\x08" * 32, "s"))
+        held[proposal_key(at)] = ProposalRecord(at, NODES[0], proposal, at, 10, 20, votes=(CastVote(NODES[0], True),))
+        held[evidence_key(at, NODES[1], 1)] = EvidenceRecord(NODES[1], 1, at, at + 1)
+    held[GOVERNANCE_KEY] = GovernanceRecord(5)
+    held[VERSION_KEY] = VersionRecord(1)
     for name in CHALLENGES:
         challenge = Challenge(epoch=3, node_id=NODES[0], body=b"{}")
         held[transcript_key(3, name)] = TranscriptRecord(NODES[1], challenge, score=Score(name, 7, EVIDENCE_OFFSET - 3))
@@ -108,6 +123,10 @@ def test_every_document_says_what_it_is_made_of(ask: Any) -> None:
     assert [row["name"] for row in ask("/committee")["members"]] == ["v1", "v2", "v3"] and ask("/committee")["power"] == 60
     assert [row["power"] for row in ask("/validators")["validators"]] == [0, 10, 20, 30]
     assert ask("/groups")["groups"][0]["key"] == group_key("smollm").hex()
+    assert ask("/upgrade")["runs"]["app_version"] == 1 and ask("/upgrade")["plan"] is None
+    proposal = ask("/proposal/3")["proposal"]
+    assert (proposal["status"], proposal["change"], proposal["content"]["name"]) == ("rejected", "group", "g")
+    assert proposal["votes"] == [{"validator": NODES[0].hex(), "approve": True}]
     assert ask("/account/" + "05" * 32)["account"] == {
         "signer": "05" * 32,
         "nonce": 9,
@@ -131,6 +150,8 @@ def test_every_document_says_what_it_is_made_of(ask: Any) -> None:
         ("/directory", lambda found: found["directory"]["entries"], "id"),
         ("/transcripts", lambda found: found["transcripts"], "hash"),
         ("/validators", lambda found: found["validators"], "id"),
+        ("/proposals", lambda found: found["proposals"], "id"),
+        ("/evidence", lambda found: found["evidence"], "infraction_height"),
     ],
 )
 @pytest.mark.parametrize("limit", [1, 2, 3, 100])
@@ -172,6 +193,9 @@ def test_pages_put_together_are_the_whole(ask: Any, path: str, rows: Any, name: 
         ("/epochs?key=0x1", BAD_ARGUMENT),
         ("/epochs/one", BAD_ARGUMENT),
         ("/epochs/99", KEY_NOT_FOUND),
+        ("/proposal/99", KEY_NOT_FOUND),
+        ("/proposal/x", BAD_ARGUMENT),
+        ("/proposals?key=x", BAD_ARGUMENT),
         ("/node/zz", BAD_ARGUMENT),
         ("/node/" + "ff" * 20, KEY_NOT_FOUND),
         ("/transcripts/" + "ff" * 32, KEY_NOT_FOUND),

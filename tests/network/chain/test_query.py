@@ -11,23 +11,29 @@ from network.aio.ledger_reader import LedgerRefused
 from network.chain_records import (
     CURRENT_EPOCH_KEY,
     DIRECTORY_KEY,
+    GOVERNANCE_KEY,
     PARAMS_KEY,
+    CastVote,
     DirectoryEntry,
     DirectoryRecord,
     EpochRecord,
+    GovernanceRecord,
     NodeRecord,
     NodeResult,
     OpenedChallenges,
     Params,
+    ProposalRecord,
+    ProposalStatus,
     TranscriptRecord,
     ValidatorRecord,
     epoch_key,
     node_key,
     opened_key,
+    proposal_key,
     transcript_key,
     validator_key,
 )
-from network.chain_tx import EVIDENCE_OFFSET, Challenge, RetireNode, Score, TxKind
+from network.chain_tx import EVIDENCE_OFFSET, Challenge, Propose, RetireNode, Score, TxKind, UpgradePlan
 from network.cli import query as module
 from network.cli.output import CommandFailed
 from network.cli.query import Query, show
@@ -145,6 +151,21 @@ async def test_validators_without_power_are_listed_and_each_is_proven(chain: Any
     assert len((await ask("committee"))["members"]) == 4
 
 
+async def test_proposals_are_listed_newest_first_and_proven(chain: Any, ask: Ask) -> None:
+    assert (await ask("proposals"))["proposals"] == []
+    votes = (CastVote(MODEL, True), CastVote(RELAY, False))
+    for number in (1, 2):
+        proposal = Propose(title="tea", upgrade=UpgradePlan("tea", 900, 2))
+        record = ProposalRecord(number, MODEL, proposal, ProposalStatus.PASSED, 5, 50, 6, votes)
+        chain.put(proposal_key(number), encode(record))
+    chain.put(GOVERNANCE_KEY, encode(GovernanceRecord(2)))
+    document = await ask("proposals", "--prove")
+    assert [row["id"] for row in document["proposals"]] == [2, 1] and document["proof"] == document["proposals"][0]["proof"]
+    one = await ask("proposal", "2")
+    assert (one["status"], one["change"], one["content"]["height"], one["decided_height"]) == ("passed", "upgrade", 900, 6)
+    assert one["votes"][1] == {"validator": RELAY.hex(), "approve": False}
+
+
 async def test_an_earlier_height_answers_as_it_was(chain: Any, ask: Ask) -> None:
     before = await ask("params")
     chain.put(PARAMS_KEY, encode(Params(epoch_blocks=61, threshold=400_000_000, profile="seeded")))
@@ -176,6 +197,8 @@ async def test_scores_and_ended_epochs_read_as_people_mean_them(ask: Ask) -> Non
         (("node", "nobody"), 1),
         (("node", "ff" * 20), 1),
         (("epoch", "99"), 1),
+        (("proposal", "7"), 1),
+        (("proposal", "0"), 2),
         (("tx", "ab"), 2),
         (("tx", "ab" * 32), 1),
         (("transcript", "xyz"), 2),

@@ -7,15 +7,15 @@ from network.rest.bech32 import decode
 ADDRESS = bytes(range(20))
 
 
-def test_a_member_with_power_is_bonded_and_one_without_is_jailed() -> None:
+def test_a_member_with_power_is_bonded_and_who_was_jailed_shows() -> None:
     view = staking.validator_view(ADDRESS, ValidatorRecord(b"\x01" * 32, b"\x02" * 32, 7, "v"))
     assert (view["status"], view["jailed"], view["tokens"]) == ("BOND_STATUS_BONDED", False, "7")
     assert view["delegator_shares"] == "7." + "0" * 18 and decode(view["operator_address"]) == ("planetservevaloper", ADDRESS)
-    gone = ValidatorRecord(b"\x01" * 32, b"\x02" * 32, 0, "v")
+    gone = ValidatorRecord(b"\x01" * 32, b"\x02" * 32, 0, "v", jailed=True, joined=9)
     view = staking.validator_view(ADDRESS, gone)
     assert (view["status"], view["jailed"]) == ("BOND_STATUS_UNBONDED", True)
     info = staking.signing_info(ADDRESS, gone, 3)
-    assert info["tombstoned"] is True and info["missed_blocks_counter"] == "3"
+    assert info["tombstoned"] is True and info["start_height"] == "9" and info["missed_blocks_counter"] == "3"
     assert decode(info["address"]) == ("planetservevalcons", ADDRESS)
 
 
