@@ -117,7 +117,7 @@ class Application:
         self._decoded = Decoded()
         self._state: tuple[int, State] | None = None
         self._waiting: dict[bytes, int] = {}  # signer -> tokens of what CheckTx admitted since the last Commit
-        self._admitting: Rules | None = None  # the next block's rules, until the next Commit
+        self._admitting: tuple[Rules, BlockContext] | None = None  # of the next block, until the next Commit
         if store.height:
             require_supported(State(store.version(store.height)), 0)
 
@@ -168,9 +168,9 @@ class Application:
             opened = self._open(raw, self.chain_id)
             waiting, state = self._waiting.get(opened.tx.signer, 0), self._present()
             if self._admitting is None:
-                self._admitting = rules(state)
-            following = BlockContext(self.chain_id, self._store.height + 1, b"", b"")
-            check_admission(opened, len(raw), state, self._admitting, waiting, following)
+                self._admitting = rules(state), BlockContext(self.chain_id, self._store.height + 1, b"", b"")
+            by, following = self._admitting
+            check_admission(opened, len(raw), state, by, waiting, following)
         except TxError as error:
             return TxResult(error.code, error.log, codespace=CODESPACE)
         self._waiting[opened.tx.signer] = waiting + tokens(len(raw))

@@ -25,7 +25,7 @@ KEYS = [SigningKey(sha256(b"proposal", bytes([number]))) for number in range(6)]
 VERIFIER, REGISTERED, STRANGER = KEYS[0], KEYS[1:4], KEYS[4:]
 STATE = json.dumps(
     {
-        "params": {"registration_work": 0},
+        "params": {"registration_work": 0, "registrations_per_block": 3},
         "verifiers": [{"consensus_key": KEYS[5].public.hex(), "verifier_key": VERIFIER.public.hex(), "name": "v"}],
     }
 ).encode()
@@ -122,6 +122,18 @@ def test_nonces_come_once_and_in_order(make: Callable[[], Application]) -> None:
     node = REGISTERED[0]
     pool = [update(node, 1), update(node, 3), update(node, 2), update(node, 3), update(node, 4)]
     assert make().prepare_proposal(pool, MAX) == [update(node, 3), update(node, 4)]
+
+
+def test_quotas_and_registrations_are_counted(make: Callable[[], Application]) -> None:
+    """One stranger's many registrations take one place; a node's own transactions end with its tokens."""
+    others = [SigningKey(sha256(b"stranger", bytes([number]))) for number in range(4)]
+    pool = [register(others[0], nonce) for nonce in range(1, 5)] + [register(key) for key in others[1:]]
+    assert make().prepare_proposal(pool, MAX) == [register(key) for key in others[:3]]
+    app, node = make(), REGISTERED[0]
+    busy = [update(node, nonce) for nonce in range(2, 70)]
+    proposal = app.prepare_proposal(busy, MAX)
+    assert proposal == busy[:63], "64 tokens an epoch, one of them used by registering"
+    assert not any(result.code for result in finalize(app, proposal)[0].tx_results)  # type: ignore[index]
 
 
 def entries() -> st.SearchStrategy[bytes]:
