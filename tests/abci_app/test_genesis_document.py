@@ -10,9 +10,13 @@ from abci_app.aio.storage import LevelStore
 from abci_app.application import Application
 from abci_app.config import GenesisValidator, render_genesis
 from abci_app.genesis_document import export_genesis
+from abci_app.state.app_hash import app_hash, leaf_hash, leaf_index, root_hash
 from abci_app.state.context import BlockContext
 from abci_app.state.genesis import Genesis
+from abci_app.state.state import MemoryReader
+from network.chain_records import VERSION_KEY, VersionRecord
 from network.chain_tx import RegisterNode, TxKind, build_tx
+from network.codec import encode
 from network.crypto import SigningKey, exchange_public, sha256
 from network.errors import ConfigError
 from network.ids import Role
@@ -70,6 +74,18 @@ def advance_to(path: Path, height: int) -> bytes:
         found = advance(app, at)
     store.close()
     return found
+
+
+def test_the_version_of_the_state_is_the_documents() -> None:
+    """Upgraded since genesis: CometBFT must begin with the version that the state is of."""
+    rows = {VERSION_KEY: encode(VersionRecord(3, "third", 9))}
+    reader = MemoryReader(rows)
+    expected = app_hash(root_hash([(leaf_index(key), leaf_hash(key, value)) for key, value in rows.items()]))
+    document = json.loads(export_genesis(ORIGINAL, reader, 9, expected, "2026-02-01T00:00:00Z"))
+    assert document["consensus_params"] == {**ORIGINAL["consensus_params"], "version": {"app": "3"}}
+    assert json.loads(export_genesis({"chain_id": CHAIN}, reader, 9, expected, "x"))["consensus_params"] == {
+        "version": {"app": "3"}
+    }
 
 
 def test_rows_that_do_not_lead_to_the_app_hash_are_not_exported(tmp_path: Path) -> None:
