@@ -23,7 +23,7 @@ from evals.ledger.simulator.committee import (
     view,
 )
 from evals.ledger.simulator.nodes import Public
-from evals.ledger.simulator.world import CHAIN_ID, PARAMS, Genesis
+from evals.ledger.simulator.world import CHAIN_ID, PARAMS, Genesis, Nonces
 from network.chain_records import EpochRecord, NodeRecord, TranscriptRecord, epoch_key, node_key, transcript_key
 from network.codec import decode
 from network.crypto import sha256
@@ -62,7 +62,7 @@ class Ledger:
 
     def epochs(self, count: int, verifiers: list[SimulatedVerifier], public: Public) -> None:
         for person in public.people:
-            self.block([person.register()])
+            self.block([person.register(0, int(str(PARAMS["registration_work"])))])
         while self.height < count * EPOCH:
             seen = view(self.rows.get, self.height)
             self.block([raw for verifier in verifiers for raw in verifier.act(seen)])
@@ -75,7 +75,7 @@ def run(conducts: list[Conduct], powers: tuple[int, ...], epochs: int = 4) -> tu
     ledger = Ledger(Genesis(powers, {**PARAMS, "lifetime_epochs": 100}))
     public = Public(random.Random(0), 9, 0.0)
     cheats = frozenset([node_id(public.models()[0].public)])
-    verifiers = committee(zip(ledger.genesis.members, conducts, strict=True), public.models(), cheats)
+    verifiers = committee(zip(ledger.genesis.members, conducts, strict=True), public.models(), cheats, Nonces())
     ledger.epochs(epochs, verifiers, public)
     return ledger, public, cheats
 

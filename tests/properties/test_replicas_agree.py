@@ -16,8 +16,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from evals.ledger.simulator.build import build, draw_powers
 from evals.ledger.simulator.byzantine import Forgery, forge
 from evals.ledger.simulator.committee import Conduct
+from evals.ledger.simulator.parliament import KINDS
 from evals.ledger.simulator.replica import CrashPoint
-from evals.ledger.simulator.simulation import Trouble
+from evals.ledger.simulator.simulation import Offence, Trouble
 from evals.ledger.simulator.town import Town, check_height, check_rows
 from evals.ledger.simulator.world import Genesis
 
@@ -54,6 +55,22 @@ class Replicas(RuleBasedStateMachine):
     def byzantine_proposal(self, kind: Forgery) -> None:
         committed = [raw for block in self.town.sim.chain[-20:] for raw in block.request.txs]
         self.town.live(2, Trouble(forge=forge(kind, self.town.draw, committed)))
+
+    @rule(kind=st.sampled_from(KINDS))
+    def politics(self, kind: str) -> None:
+        """A proposal, and enough blocks to vote on it."""
+        self.town.propose(kind)
+        self.town.live(1)
+        self.town.live(1)
+
+    @rule(at=replica_numbers, back=st.integers(0, 5), kind=st.integers(1, 2))
+    def double_sign(self, at: int, back: int, kind: int) -> None:
+        """Evidence against whoever was a validator then, perhaps of the same act again; an honest proposer includes it."""
+        sim = self.town.sim
+        height = max(1, sim.height - back)
+        if sim.address(at) in sim.validators(height).powers():
+            sim.offences.append(Offence(sim.address(at), height, kind))
+        self.town.live(1)
 
     @rule(at=replica_numbers, point=st.sampled_from(list(CrashPoint)))
     def crash_inside_a_block(self, at: int, point: CrashPoint) -> None:

@@ -15,7 +15,7 @@ from abci_app.state.challenge import (
     may_be_challenged,
     owns,
 )
-from evals.ledger.simulator.world import CHAIN_ID, MODEL_HASH, Member
+from evals.ledger.simulator.world import MODEL_HASH, Member, Nonces
 from network import vrf
 from network.chain_records import (
     CURRENT_EPOCH_KEY,
@@ -25,12 +25,14 @@ from network.chain_records import (
     OpenedChallenges,
     Params,
     TranscriptRecord,
+    ValidatorRecord,
     commitment_key,
     node_key,
     opened_key,
     score_commitment_key,
     sheet_key,
     transcript_key,
+    validator_key,
     vrf_key,
 )
 from network.chain_tx import (
@@ -46,7 +48,6 @@ from network.chain_tx import (
     ScoreSheet,
     Transcript,
     TxKind,
-    build_tx,
     challenge_hash,
     sheet_hash,
 )
@@ -100,15 +101,19 @@ class SimulatedVerifier:
     conduct: Conduct
     models: list[SigningKey]
     cheats: frozenset[bytes] = frozenset()
-    nonce: int = 0
+    nonces: Nonces = field(default_factory=Nonces)
     peers: list["SimulatedVerifier"] = field(default_factory=list)
     _drawn: tuple[bytes, list[Challenge], bytes] = (b"", [], b"")
 
     def act(self, seen: View) -> list[bytes]:
         """The transactions to send now."""
-        if self.conduct is Conduct.SILENT or not seen.epoch.beacon:
+        if self.conduct is Conduct.SILENT or not seen.epoch.beacon or not self._sits(seen):
             return []
         return [self._sign(kind, body) for kind, body in self._bodies(seen)]
+
+    def _sits(self, seen: View) -> bool:
+        held = seen.read(validator_key(self.member.address))
+        return held is not None and decode(ValidatorRecord, held).power > 0
 
     def _bodies(self, seen: View) -> Iterable[tuple[TxKind, Message]]:
         number, params, mine = seen.epoch.number, seen.params, self.member.address
@@ -205,15 +210,14 @@ class SimulatedVerifier:
         return Score(name, HONEST_CREDIT + noise, EVIDENCE_OFFSET - 3_000 + noise)
 
     def _sign(self, kind: TxKind, body: Message) -> bytes:
-        self.nonce += 1
-        return build_tx(kind, body, key=self.member.verifier, chain_id=CHAIN_ID, nonce=self.nonce)
+        return self.nonces.sign(self.member, kind, body)
 
 
 def committee(
-    members: Iterable[tuple[Member, Conduct]], models: list[SigningKey], cheats: frozenset[bytes]
+    members: Iterable[tuple[Member, Conduct]], models: list[SigningKey], cheats: frozenset[bytes], nonces: Nonces
 ) -> list[SimulatedVerifier]:
     """Verifiers that know of one another."""
-    made = [SimulatedVerifier(member, conduct, models, cheats) for member, conduct in members]
+    made = [SimulatedVerifier(member, conduct, models, cheats, nonces) for member, conduct in members]
     for verifier in made:
         verifier.peers = [other for other in made if other is not verifier]
     return made

@@ -1,13 +1,14 @@
 """The public of a simulated chain: keys that register nodes, renew and retire them, and sometimes send what they must not."""
 
 import random
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from evals.ledger.simulator.world import CHAIN_ID, GROUP, MODEL_HASH, key
 from network.chain_tx import MAX_TX_BYTES, RegisterNode, RetireNode, SignedTx, TxKind, UpdateNode, build_tx
 from network.codec import Message, encode
 from network.crypto import SigningKey, exchange_public, sha256
 from network.ids import Role
+from network.registration_work import solve
 
 # Each is something that CheckTx or the block must refuse, without an exception and alike on every replica.
 WRONGS = ("garbage", "other chain", "stale nonce", "signature", "field", "body", "kind", "bit", "oversize", "verifier's")
@@ -30,16 +31,20 @@ class Person:
         self.nonce += 1
         return build_tx(kind, body, key=self.key, chain_id=chain_id, nonce=self.nonce)
 
-    def register(self) -> bytes:
-        """Join."""
+    def register(self, epoch: int = 0, bits: int = 0) -> bytes:
+        """Join, with the puzzle of this epoch solved."""
+        body = self._registration()
+        counter = solve(CHAIN_ID, epoch, self.key.public, bits)
+        return self.sign(TxKind.REGISTER_NODE, replace(body, work_epoch=epoch, work_counter=counter))
+
+    def _registration(self) -> RegisterNode:
         name, onion = f"n{self.number}", exchange_public(sha256(b"onion", self.key.seed))
         if self.role == Role.USER:
-            return self.sign(TxKind.REGISTER_NODE, RegisterNode(Role.USER, name, onion))
+            return RegisterNode(Role.USER, name, onion)
         address, family = f"10.0.0.{self.number % 250}:4000", f"f{self.number % 7}"
         if self.role == Role.RELAY:
-            return self.sign(TxKind.REGISTER_NODE, RegisterNode(Role.RELAY, name, onion, address, family))
-        body = RegisterNode(Role.MODEL, name, onion, address, family, GROUP, MODEL_HASH)
-        return self.sign(TxKind.REGISTER_NODE, body)
+            return RegisterNode(Role.RELAY, name, onion, address, family)
+        return RegisterNode(Role.MODEL, name, onion, address, family, GROUP, MODEL_HASH)
 
     def update(self, draw: random.Random) -> bytes:
         """Renew, now and then under another address or onion key."""
@@ -86,6 +91,7 @@ class Public:
         self._draw = draw
         self._leaving = leaving
         self._keys = count
+        self.epoch, self.bits = 0, 0  # of the registration puzzle
         self.people = [Person(number, (Role.MODEL, Role.RELAY, Role.USER)[number % 3]) for number in range(count)]
         self._joined: set[int] = set()
 
@@ -103,7 +109,7 @@ class Public:
         luck = self._draw.random()
         if person.number not in self._joined and luck < 0.8:
             self._joined.add(person.number)
-            return person.register()
+            return person.register(self.epoch, self.bits)
         if luck < self._leaving and person.role != Role.MODEL:
             self.people[at] = Person(self._keys, person.role)
             self._keys += 1
@@ -111,5 +117,5 @@ class Public:
         if luck < 0.2:
             return person.wrong(self._draw)
         if luck < 0.23:
-            return person.register()
+            return person.register(self.epoch, self._draw.choice((0, self.bits)))
         return person.update(self._draw)

@@ -56,6 +56,7 @@ class Simulation:
         self._sets = [first_set(powers)]
         self._sets.append(self._sets[0].rotated())
         self._forgotten = 0
+        self._size, self._is_counted = MAX_BLOCK_BYTES, True
         for replica in self.replicas:
             replica.start(self.chain)
 
@@ -81,6 +82,14 @@ class Simulation:
             if 3 * sum(powers.get(self.address(at), 0) for at in running) > 2 * held.total:
                 return running
         return None
+
+    def _block_bytes(self) -> int:
+        """The block size that the next height goes by: what FinalizeBlock changed of it counts from then on."""
+        if self.chain and not self._is_counted:
+            update = abci.ResponseFinalizeBlock.FromString(self.chain[-1].response).consensus_param_updates
+            self._size = update.block.max_bytes or self._size
+            self._is_counted = True
+        return self._size
 
     def forget(self, keep: int) -> None:
         """Let go of all but the latest blocks and sets, in a run so long that they would fill this process's memory. What
@@ -150,6 +159,7 @@ class Simulation:
             block = self._round(height, number, group, trouble)
             if block is not None:
                 self.chain.append(block)
+                self._is_counted = False
                 for at in sorted(group):
                     self.replicas[at].decide(block, trouble.crashes.get(at))
                 carried = {(found.validator.address, found.height, found.type) for found in block.request.misbehavior}
@@ -200,7 +210,7 @@ class Simulation:
 
     def _prepare(self, leader: int, block: abci.RequestFinalizeBlock) -> list[bytes]:
         request = abci.RequestPrepareProposal(
-            max_tx_bytes=MAX_BLOCK_BYTES,
+            max_tx_bytes=self._block_bytes(),
             txs=list(self.replicas[leader].pool),
             misbehavior=block.misbehavior,
             height=block.height,
@@ -212,7 +222,7 @@ class Simulation:
         for vote in block.decided_last_commit.votes:
             request.local_last_commit.votes.add(validator=vote.validator, block_id_flag=vote.block_id_flag)
         answer = self.replicas[leader].call("prepare_proposal", request)
-        if sum(len(raw) + 1 + len(encode_varint(len(raw))) for raw in answer.txs) > MAX_BLOCK_BYTES:
+        if sum(len(raw) + 1 + len(encode_varint(len(raw))) for raw in answer.txs) > request.max_tx_bytes:
             raise Diverged(f"height {block.height}: PrepareProposal exceeds max_tx_bytes")
         return list(answer.txs)
 

@@ -9,9 +9,10 @@ from abci_app.tree import Tree
 from evals.ledger.simulator.build import LocalProcess
 from evals.ledger.simulator.committee import Conduct, SimulatedVerifier, committee, view
 from evals.ledger.simulator.nodes import Public
+from evals.ledger.simulator.parliament import Parliament
 from evals.ledger.simulator.replica import Decided, Diverged, Replica
 from evals.ledger.simulator.simulation import Simulation, Trouble
-from evals.ledger.simulator.world import Genesis
+from evals.ledger.simulator.world import Genesis, Nonces, member
 from network.ids import node_id
 
 
@@ -34,8 +35,11 @@ class Town:
         self.public = Public(draw, people, leaving)
         models = self.public.models()
         self.cheats = frozenset(node_id(key.public) for key in models[::3])
-        given = [*conducts, *[Conduct.HONEST] * len(genesis.members)]
-        self.verifiers: list[SimulatedVerifier] = committee(zip(genesis.members, given, strict=False), models, self.cheats)
+        members = [member(number) for number in range(max(len(sim.replicas), len(genesis.members)))]
+        given = [*conducts, *[Conduct.HONEST] * len(members)]
+        nonces = Nonces()
+        self.verifiers: list[SimulatedVerifier] = committee(zip(members, given, strict=False), models, self.cheats, nonces)
+        self.parliament = Parliament(draw, members[: len(sim.replicas)], nonces)
         self.codes: dict[int, int] = {}
         self._snapshots: dict[int, tuple[bytes, bytes]] = {}
 
@@ -62,11 +66,22 @@ class Town:
         replica = self.sim.replicas[at]
         if replica.stored:
             seen = view(replica.read, replica.stored)
+            self.public.epoch, self.public.bits = seen.epoch.number, seen.params.registration_work
             for verifier in self.verifiers:
                 for raw in verifier.act(seen):
                     self.sim.submit(raw, at)
+            for raw in self.parliament.votes(seen, approval=0.9):
+                self.sim.submit(raw, at)
         for raw in self.public.some(txs):
             self.sim.submit(raw, at)
+
+    def propose(self, kind: str) -> None:
+        """A member puts something to the vote."""
+        at = self.any_up()
+        if at is not None and self.sim.replicas[at].stored:
+            seen = view(self.sim.replicas[at].read, self.sim.replicas[at].stored)
+            for raw in self.parliament.propose(seen, kind):
+                self.sim.submit(raw, at)
 
     def everything_back(self) -> None:
         """Heal, start what is down, and decide two heights, so that all replicas stand at one."""

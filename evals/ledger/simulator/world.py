@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 
 from abci_app.abci.pb import abci_pb2 as abci
 from abci_app.abci.pb import types_pb2 as types
+from network.chain_tx import TxKind, build_tx
+from network.codec import Message
 from network.crypto import SigningKey, sha256
 from network.ids import NodeId, node_id
 
@@ -25,7 +27,8 @@ PARAMS: dict[str, object] = {
     "lifetime_epochs": 2,
     "directory_blocks": 3,
     "max_nodes": 64,
-    "registration_work": 0,
+    "registration_work": 3,
+    "voting_blocks": 8,
     "registrations_per_block": 10_000,
     "tx_quota": 1_000_000,
 }
@@ -53,6 +56,19 @@ class Member:
 def member(number: int) -> Member:
     """The validator with this number, in the genesis committee or not."""
     return Member(f"v{number}", key("consensus", str(number)), key("verifier", str(number)))
+
+
+class Nonces:
+    """The next nonce of every verifier key: its verifier and its politics share them."""
+
+    def __init__(self) -> None:
+        self._last: dict[bytes, int] = {}
+
+    def sign(self, member: Member, kind: TxKind, body: Message) -> bytes:
+        """The member's next transaction."""
+        public = member.verifier.public
+        self._last[public] = self._last.get(public, 0) + 1
+        return build_tx(kind, body, key=member.verifier, chain_id=CHAIN_ID, nonce=self._last[public])
 
 
 @dataclass(frozen=True)
