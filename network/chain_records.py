@@ -81,8 +81,8 @@ class DirectoryRecord(Message):
 class ValidatorRecord(Message):
     """A committee member: consensus key, power, and the key its verifier signs with.
 
-    `jailed` after proven misbehavior: power 0 until the committee votes it in again. `joined` is the height at which that
-    happened, or at which it was voted in; 0 since genesis. Infractions from before are not punished.
+    `jailed` since `jailed_height` after proven misbehavior: power 0 until the committee votes it in again. `joined` is the
+    height at which that happened, or at which it was voted in first; 0 since genesis. Older infractions are not punished.
     """
 
     consensus_key: bytes = blob(1, size=32)
@@ -91,6 +91,7 @@ class ValidatorRecord(Message):
     name: str = text(4, limit=64)
     jailed: bool = flag(5)
     joined: int = uint(6)
+    jailed_height: int = uint(7)
 
 
 @dataclass(frozen=True, slots=True)

@@ -63,13 +63,14 @@ def is_immediate(proposal: Propose) -> bool:
     return proposal.upgrade is not None or bool(proposal.cancel)
 
 
-def enact(proposal: Propose, state: State, block: BlockContext) -> list[Event]:
-    """Make the change. Raises TxError when the state does not allow it; then drop the fork."""
+def enact(proposal: Propose, state: State, block: BlockContext, proposed: int) -> list[Event]:
+    """Make the change that was `proposed` at that height. Raises TxError when the state does not allow it; then drop the
+    fork."""
     if proposal.params is not None:
         state.save(PARAMS_KEY, proposal.params)
         return [Event("parameters_changed", ())]
     if proposal.validator is not None:
-        return _change_validator(proposal.validator, state, block)
+        return _change_validator(proposal.validator, state, block, proposed)
     if proposal.group is not None:
         return _change_group(proposal.group, state)
     if proposal.upgrade is not None:
@@ -91,7 +92,7 @@ def _block_bytes(state: State) -> int:
     return params.max_block_bytes
 
 
-def _change_validator(change: ValidatorChange, state: State, block: BlockContext) -> list[Event]:
+def _change_validator(change: ValidatorChange, state: State, block: BlockContext, proposed: int) -> list[Event]:
     """Powers stay within what CometBFT takes: at most MAX_COMMITTEE members of at most MAX_POWER, one of them with power."""
     key = validator_key(node_id(change.consensus_key))
     records = {row: decode(ValidatorRecord, value) for row, value in state.scan(VALIDATOR_PREFIX)}
@@ -103,27 +104,26 @@ def _change_validator(change: ValidatorChange, state: State, block: BlockContext
             raise TxError(BAD_CHANGE, "the last validator with power cannot leave")
         state.delete(key)
     else:
-        if held is None and not (change.verifier_key and change.name):
-            raise TxError(BAD_CHANGE, "a validator that joins needs a verifier key and a name")
-        if len(records) >= MAX_COMMITTEE:
-            raise TxError(BAD_CHANGE, f"the committee has {MAX_COMMITTEE} members")
-        if any(record.verifier_key == change.verifier_key for record in records.values()):
-            raise TxError(BAD_CHANGE, "the verifier key is another member's")
+        _require_fit(change, held, list(records.values()), proposed)
         base = held or ValidatorRecord(change.consensus_key)
-        joins = base.power == 0
-        state.save(
-            key,
-            replace(
-                base,
-                verifier_key=change.verifier_key or base.verifier_key,
-                power=change.power,
-                name=change.name or base.name,
-                jailed=False,
-                joined=block.height if joins else base.joined,
-            ),
-        )
+        named = replace(base, verifier_key=change.verifier_key or base.verifier_key, name=change.name or base.name)
+        joined = base.joined if base.power else block.height
+        state.save(key, replace(named, power=change.power, joined=joined, jailed=False, jailed_height=0))
     validator = node_id(change.consensus_key).hex()
     return [Event("validator_changed", (("validator", validator), ("power", str(change.power))))]
+
+
+def _require_fit(change: ValidatorChange, held: ValidatorRecord | None, others: list[ValidatorRecord], proposed: int) -> None:
+    """A member with power has a verifier key of its own and a name. Who was jailed after the vote began stays jailed: the
+    voters could not know."""
+    if held is None and not (change.verifier_key and change.name):
+        raise TxError(BAD_CHANGE, "a validator that joins needs a verifier key and a name")
+    if len(others) >= MAX_COMMITTEE:
+        raise TxError(BAD_CHANGE, f"the committee has {MAX_COMMITTEE} members")
+    if any(record.verifier_key == change.verifier_key for record in others):
+        raise TxError(BAD_CHANGE, "the verifier key is another member's")
+    if held is not None and held.jailed and held.jailed_height > proposed:
+        raise TxError(BAD_CHANGE, "the validator was jailed after this was proposed")
 
 
 def _change_group(change: GroupChange, state: State) -> list[Event]:

@@ -33,7 +33,7 @@ def submit(proposal: Propose, proposer: NodeId, state: State, block: BlockContex
     held = _load(state)
     if any(pending.proposer == proposer for pending in held.pending) or len(held.pending) >= MAX_COMMITTEE:
         raise TxError(PROPOSAL_PENDING, proposer.hex())
-    changes.enact(proposal, state.fork(), block)
+    changes.enact(proposal, state.fork(), block, block.height)
     number, closing = held.last_id + 1, block.height + parameters(state).voting_blocks
     state.save(GOVERNANCE_KEY, GovernanceRecord(number, (*held.pending, PendingProposal(number, proposer, closing))))
     votes = (CastVote(proposer, True),)
@@ -99,7 +99,7 @@ def _enact(record: ProposalRecord, state: State, block: BlockContext) -> list[Ev
     """Make the change of a passed proposal, or record why it has become impossible."""
     fork = state.fork()
     try:
-        events = changes.enact(record.proposal, fork, block)
+        events = changes.enact(record.proposal, fork, block, record.submitted_height)
     except TxError as error:
         return _close(replace(record, status=ProposalStatus.FAILED, reason=error.log), state)
     state.merge(fork)

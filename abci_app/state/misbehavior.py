@@ -41,6 +41,6 @@ def _punish(state: State, case: Misbehavior, block: BlockContext) -> list[Event]
     state.save(key, EvidenceRecord(NodeId(case.address), case.kind, case.height, block.height))
     last = [validator for validator, _ in members(state)] == [case.address]
     if not last:
-        state.save(validator_key(case.address), replace(record, power=0, jailed=True))
+        state.save(validator_key(case.address), replace(record, power=0, jailed=True, jailed_height=block.height))
     about = (("validator", case.address.hex()), ("kind", KINDS[case.kind]), ("height", str(case.height)))
     return [Event("misbehavior_unpunished" if last else "validator_jailed", about)]

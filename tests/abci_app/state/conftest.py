@@ -1,11 +1,12 @@
 """A small committee with model nodes on a bare state, driven block by block through the six verification transactions."""
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import pytest
 
-from abci_app.state import epoch
+from abci_app.state import epoch, invariants
 from abci_app.state.challenge import (
     assignment_input,
     challenge_nonce,
@@ -14,9 +15,11 @@ from abci_app.state.challenge import (
     parameters,
     running_epoch,
 )
-from abci_app.state.context import BlockContext, Event, Handler
+from abci_app.state.context import BlockContext, Event, Handler, Misbehavior
+from abci_app.state.genesis import Genesis, genesis_state
 from abci_app.state.params import DEFAULT
 from abci_app.state.state import MemoryReader, State
+from abci_app.state.transition import Block, BlockResult, apply_block
 from abci_app.state.txs import (
     commit_challenges,
     commit_scores,
@@ -26,18 +29,32 @@ from abci_app.state.txs import (
     reveal_scores,
 )
 from network import vrf
-from network.chain_records import PARAMS_KEY, EpochRecord, NodeRecord, Params, ValidatorRecord, node_key, validator_key
+from network.chain_records import (
+    PARAMS_KEY,
+    EpochRecord,
+    NodeRecord,
+    Params,
+    ProposalRecord,
+    ValidatorRecord,
+    node_key,
+    proposal_key,
+    validator_key,
+)
 from network.chain_tx import (
     Challenge,
     CommitChallenges,
     CommitScores,
     OpenChallenges,
+    Propose,
     ProveVrf,
     PublishTranscripts,
     RevealScores,
     Score,
     ScoreSheet,
     Transcript,
+    TxKind,
+    Vote,
+    build_tx,
     challenge_hash,
     sheet_hash,
 )
@@ -55,6 +72,17 @@ HANDLERS: dict[type[Message], Handler] = {
     RevealScores: reveal_scores,
 }
 CHAIN = "planetserve-test"
+SHORT_EPOCHS = {
+    "epoch_blocks": 6,
+    "vrf_end": 1,
+    "commit_end": 2,
+    "send_end": 3,
+    "publish_end": 4,
+    "score_end": 5,
+    "reveal_end": 6,
+    "registration_work": 0,
+    "voting_blocks": 20,
+}
 MODEL_HASH = sha256(b"model")
 
 
@@ -224,3 +252,85 @@ def make_chain() -> type[Chain]:
 def chain() -> Chain:
     """Four verifiers and three model nodes at the first block of epoch 0."""
     return Chain()
+
+
+class Ledger:
+    """The whole state machine behind signed transactions: blocks go in, results come out, invariants hold after each."""
+
+    def __init__(self, *, committee: int = 4, **params: int) -> None:
+        self.consensus = [SigningKey(sha256(b"ledger consensus", bytes([n]))) for n in range(committee + 4)]
+        self.verifiers = [SigningKey(sha256(b"ledger verifier", bytes([n]))) for n in range(committee + 4)]
+        document = {
+            "params": {**SHORT_EPOCHS, **params},
+            "verifiers": [
+                {
+                    "consensus_key": self.consensus[n].public.hex(),
+                    "verifier_key": self.verifiers[n].public.hex(),
+                    "name": f"v{n}",
+                }
+                for n in range(committee)
+            ],
+        }
+        validators = tuple((self.consensus[n].public, 10) for n in range(committee))
+        genesis = genesis_state(Genesis(CHAIN, 1, validators, json.dumps(document).encode()))
+        self.rows = MemoryReader(dict(genesis.scan(b"")))
+        self.powers = invariants.powers(self.rows)
+        self.height = 0
+        self._nonce = 0
+
+    @property
+    def state(self) -> State:
+        return State(self.rows)
+
+    def tx(self, key: SigningKey, kind: TxKind, body: Message) -> bytes:
+        """The transaction with a nonce of its own."""
+        self._nonce += 1
+        return build_tx(kind, body, key=key, chain_id=CHAIN, nonce=self._nonce)
+
+    def propose(self, member: int, **change: object) -> bytes:
+        return self.tx(self.verifiers[member], TxKind.PROPOSE, Propose("a change", **change))  # type: ignore[arg-type]
+
+    def vote(self, member: int, proposal: int, approve: bool = True) -> bytes:
+        return self.tx(self.verifiers[member], TxKind.VOTE, Vote(proposal, approve))
+
+    def block(self, *txs: bytes, misbehavior: tuple[Misbehavior, ...] = ()) -> BlockResult:
+        """Decide one block; its validator updates must be such as CometBFT takes."""
+        mark = bytes([(self.height + 1) % 256])
+        context = BlockContext(CHAIN, self.height + 1, sha256(b"block", mark), sha256(b"commit", mark), misbehavior)
+        after, result = apply_block(self.state, Block(context, txs))
+        self.height += 1
+        self.rows = MemoryReader(dict(after.scan(b"")))
+        self.powers = invariants.updated(self.powers, result.validator_updates)
+        assert self.powers == invariants.powers(self.rows)
+        assert invariants.check(self.rows) == []
+        return result
+
+    def codes(self, *txs: bytes) -> list[int]:
+        return [result.code for result in self.block(*txs).tx_results]
+
+    def to(self, height: int) -> BlockResult:
+        """Decide empty blocks up to this height; the last one's result."""
+        result = self.block()
+        while self.height < height:
+            result = self.block()
+        return result
+
+    def proposal(self, number: int) -> ProposalRecord:
+        record = self.state.load(ProposalRecord, proposal_key(number))
+        assert record is not None
+        return record
+
+    def member(self, number: int) -> ValidatorRecord | None:
+        return self.state.load(ValidatorRecord, validator_key(node_id(self.consensus[number].public)))
+
+
+@pytest.fixture
+def make_ledger() -> type[Ledger]:
+    """The builder itself, so that a test chooses sizes and parameters. An epoch has six blocks, nothing costs work."""
+    return Ledger
+
+
+@pytest.fixture
+def ledger() -> Ledger:
+    """Four members of equal power before the first block."""
+    return Ledger()
