@@ -1,13 +1,14 @@
 """The read side over a real chain: friendly ABCI paths, and the REST gateway as an explorer calls it."""
 
 import base64
+import contextlib
 import json
 import subprocess
 import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,12 @@ class Gateway:
         except urllib.error.HTTPError as error:
             return error.code, error.headers, _body(error.read())
 
+    def is_ready(self) -> bool:
+        """Whether it has proven something just now."""
+        with contextlib.suppress(OSError):
+            return bool(self.ask("/status")[2]["ready"])
+        return False
+
     def good(self, path: str, *, proven: bool = True) -> Any:
         """The body of a 200 that says what it should about its proof."""
         status, headers, body = self.ask(path)
@@ -78,27 +85,34 @@ def gateway(module_chain: Any, tmp_path_factory: pytest.TempPathFactory) -> Iter
         assert validator.send(registered[-1])["code"] == 0
     for raw in registered:
         assert validator.result(raw).get("code", 0) == 0
-    log = (tmp_path_factory.mktemp("rest") / "log").open("wb")
-    words = ["--listen", f"127.0.0.1:{port}", "--rpc", validator.rpc, "--genesis", str(chain.genesis)]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "network.cli.main", "rest", *words], cwd=Path(__file__).parents[2], stdout=log, stderr=log
-    )
-    found = Gateway(f"http://127.0.0.1:{port}", validator, registered)
-    try:
-        deadline = time.monotonic() + 60
-        while True:
-            try:
-                if found.ask("/status")[2]["ready"] and found.ask("/ledger/v1/nodes")[2].get("nodes"):
-                    break
-            except OSError:
-                assert process.poll() is None, Path(log.name).read_text()
-            assert time.monotonic() < deadline, Path(log.name).read_text()
-            time.sleep(0.2)
+    with serving(tmp_path_factory.mktemp("rest"), port, [validator.rpc], chain.genesis) as url:
+        found = Gateway(url, validator, registered)
+        wait_for(lambda: bool(found.ask("/ledger/v1/nodes")[2].get("nodes")))
         yield found
+
+
+@contextlib.contextmanager
+def serving(folder: Path, port: int, rpc: list[str], genesis: Path) -> Iterator[str]:
+    """`planetserve rest` as a process, ready when it begins to be used; it ends with 0 on SIGTERM."""
+    words = [word for address in rpc for word in ("--rpc", address)]
+    command = [sys.executable, "-m", "network.cli.main", "rest", "--listen", f"127.0.0.1:{port}", "--genesis", str(genesis)]
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen([*command, *words], cwd=Path(__file__).parents[2], stdout=log, stderr=log)
+    gateway = Gateway(f"http://127.0.0.1:{port}", None, [])
+    try:
+        wait_for(lambda: process.poll() is not None or gateway.is_ready())
+        yield gateway.url
     finally:
         process.terminate()
-        assert process.wait(timeout=20) == 0, Path(log.name).read_text()
-        log.close()
+        assert process.wait(timeout=20) == 0, (folder / "log").read_text()
+
+
+def wait_for(holds: Callable[[], bool]) -> None:
+    """Poll until it holds. The limit only ends a test that would hang."""
+    deadline = time.monotonic() + 90
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
 
 
 def test_friendly_paths_answer_over_the_wire(gateway: Gateway) -> None:
@@ -307,3 +321,30 @@ def test_preflight_methods_and_metrics(gateway: Gateway) -> None:
             assert error.code == status and json.loads(error.read())["code"] == 3
     metrics = gateway.ask("/metrics")[2]
     assert 'planetserve_rest_requests_total{route="/ledger/v1/params",status="200"}' in metrics
+
+
+@pytest.mark.slow
+def test_a_silent_validator_shows_and_its_address_is_passed_over(make_chain: Callable[..., Any], tmp_path: Path) -> None:
+    """Four validators, one killed, its RPC address the first of the gateway's: blocks that lack its signature are proven, its
+    missed blocks are counted, and the gateway answers through the others."""
+    chain = make_chain(4)
+    chain.start()
+    chain.wait_height(4)
+    dead, *living = chain.validators
+    dead.stop(9)
+    stopped = living[0].height()
+    living[0].wait_height(stopped + 6)
+    with serving(tmp_path, dead.metrics_port, [dead.rpc, *(each.rpc for each in living)], chain.genesis) as url:
+        gateway = Gateway(url, living[0], [])
+        address = sha256(dead.key.public)[:20]
+        block = gateway.good(f"{BASE}/blocks/{stopped + 4}")["block"]
+        flags = [row["block_id_flag"] for row in block["last_commit"]["signatures"]]
+        assert sorted(flags) == ["BLOCK_ID_FLAG_ABSENT"] + ["BLOCK_ID_FLAG_COMMIT"] * 3
+        infos = gateway.good("/cosmos/slashing/v1beta1/signing_infos", proven=False)["info"]
+        missed = {decode(info["address"])[1]: int(info["missed_blocks_counter"]) for info in infos}
+        assert len(missed) == 4 and missed[address] >= 4 and missed[address] == max(missed.values())
+        assert len(gateway.good(f"{STAKING}/validators?status=BOND_STATUS_BONDED")["validators"]) == 4
+        committee = gateway.good("/ledger/v1/committee")
+        assert committee["power"] == 40 and {row["name"] for row in committee["members"]} == {
+            f"validator-{at}" for at in range(4)
+        }
