@@ -1,6 +1,7 @@
 """`/ledger/v1`: records of the ledger, each proven, in the same words as `planetserve query`."""
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 from network import chain_views as views
@@ -32,6 +33,7 @@ from network.chain_records import (
     validator_key,
 )
 from network.chain_tx import UpgradePlan
+from network.codec import decode
 from network.ids import NODE_ID_LENGTH
 from network.rest.asked import Answer, Asked
 from network.rest.pagination import number as whole
@@ -171,7 +173,7 @@ class LedgerPages:
     async def _directory(self, asked: Asked) -> tuple[Row, DirectoryRecord]:
         missing = "the chain has written no directory yet; nobody has registered"
         row = await self._reader.row(DIRECTORY_KEY, asked.height, missing)
-        return row, loaded(DirectoryRecord, row)
+        return row, _directory(row.value)
 
     async def _epochs(self, asked: Asked, height: int, newest: int) -> tuple[list[Row], str]:
         """Epoch records from `key`, or the newest, downwards; and the number that the next page begins with."""
@@ -182,6 +184,12 @@ class LedgerPages:
         found = await gather(self._reader.perhaps, [(key, height) for key in keys])
         rows = [row for row in found if row is not None]
         return rows, str(bottom) if bottom >= 0 and len(rows) == len(keys) else ""
+
+
+@lru_cache(maxsize=2)
+def _directory(value: bytes) -> DirectoryRecord:
+    """The record of a directory, which may hold thousands of nodes and changes rarely."""
+    return decode(DirectoryRecord, value)
 
 
 def _document(height: int, told: Document) -> Document:
