@@ -4,18 +4,19 @@ A request that cannot be answered truthfully raises, and the shell decides what 
 Vote extensions are answered honestly: there are none, and an empty one is the only right one.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 from google.protobuf.message import DecodeError
 
 from abci_app.abci.pb import abci_pb2 as abci
 from abci_app.abci.pb import types_pb2 as types
+from abci_app.abci.results import events, tx_result
 from abci_app.application import ADMITTED, RELEASE, Application
 from abci_app.query.answer import QUERY_CODESPACE, QueryAnswer
 from abci_app.snapshot import FORMAT
 from abci_app.state.app_hash import DEPTH, EMPTY_LEAF, app_hash, inner_hash
-from abci_app.state.context import BlockContext, ConsensusChange, Event, Misbehavior
+from abci_app.state.context import BlockContext, ConsensusChange, Misbehavior
 from abci_app.state.genesis import Genesis
 from abci_app.state.transition import TxResult
 from abci_app.state_sync import Offer
@@ -193,8 +194,8 @@ def _finalize_block(app: Application, request: abci.RequestFinalizeBlock) -> abc
     block = BlockContext(app.chain_id, request.height, request.hash, commit_hash, misbehavior)
     result, new_hash = app.finalize_block(block, request.txs)
     return abci.ResponseFinalizeBlock(
-        events=_events(result.events),
-        tx_results=[_tx_result(tx_result) for tx_result in result.tx_results],
+        events=events(result.events),
+        tx_results=[tx_result(found) for found in result.tx_results],
         validator_updates=[
             types.ValidatorUpdate(pub_key=types.PublicKey(ed25519=update.consensus_key), power=update.power)
             for update in result.validator_updates
@@ -230,20 +231,6 @@ _METHODS: dict[str, Callable[[Application, Any], Any]] = {
     "verify_vote_extension": _verify_vote_extension,
     "finalize_block": _finalize_block,
 }
-
-
-def _tx_result(result: TxResult) -> types.ExecTxResult:
-    return types.ExecTxResult(code=result.code, log=result.log, events=_events(result.events), codespace=result.codespace)
-
-
-def _events(events: Iterable[Event]) -> list[types.Event]:
-    return [
-        types.Event(
-            type=event.kind,
-            attributes=[types.EventAttribute(key=key, value=value, index=True) for key, value in event.attributes],
-        )
-        for event in events
-    ]
 
 
 def _proof_ops(found: QueryAnswer) -> types.ProofOps:

@@ -49,6 +49,7 @@ def open_database(path: Path) -> "plyvel.DB":
             write_buffer_size=4 << 20,
             lru_cache_size=32 << 20,
             bloom_filter_bits=10,
+            compression=None,
             max_open_files=64,
         )
     except (plyvel.CorruptionError, plyvel.IOError, OSError) as error:

@@ -57,11 +57,9 @@ class Rows:
         """These values stand there now."""
         if not self._remember:
             return
-        for key, value in changes.items():
-            if value is None or len(value) <= _REMEMBERED_BYTES:
-                self._present[key] = value
-            else:
-                self._present.pop(key, None)
+        self._present.update(changes)
+        for key in [key for key, value in changes.items() if value is not None and len(value) > _REMEMBERED_BYTES]:
+            del self._present[key]
         self._trim()
 
     def forget(self) -> None:

@@ -35,6 +35,9 @@ def check_and_execute(body: Message, signer: bytes, state: State, block: BlockCo
     if body.address and held.role == Role.USER:
         raise TxError(BAD_FIELD, "a user node has no address: nobody connects to it")
     epoch = running_epoch(state)
+    done = Event("node_updated", (("node", identifier.hex()), ("epoch", str(epoch.number))))
+    if _is_as_held(body, held, epoch.number):
+        return [done]
     updated = replace(
         held,
         renewed_epoch=epoch.number,
@@ -46,4 +49,10 @@ def check_and_execute(body: Message, signer: bytes, state: State, block: BlockCo
     elif (updated.address, updated.onion_key) != (held.address, held.onion_key):
         directory.mark_changed(state)
     state.save(node_key(identifier), updated)
-    return [Event("node_updated", (("node", identifier.hex()), ("epoch", str(epoch.number))))]
+    return [done]
+
+
+def _is_as_held(body: UpdateNode, held: NodeRecord, epoch: int) -> bool:
+    """Whether the node has said so in this epoch already, which most renewals under load have: nothing to write."""
+    same = (not body.address or body.address == held.address) and (not body.onion_key or body.onion_key == held.onion_key)
+    return same and held.renewed_epoch == epoch
