@@ -6,8 +6,9 @@ Results are the RPC server's word; who needs proof asks `ChainClient.transaction
 import asyncio
 import base64
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 from network.aio.chain_rpc import ChainRpc, ChainUnavailable, RpcError
 from network.chain_tx import TxKind, build_tx
@@ -22,13 +23,15 @@ REBROADCAST_S = 10.0
 
 @dataclass(frozen=True, slots=True)
 class TxResult:
-    """What became of a transaction. Code 0 is success; a code from CheckTx comes with height 0."""
+    """What became of a transaction. Code 0 is success; a code from CheckTx comes with height 0. `events` are the attributes
+    of its events, by `kind.attribute`."""
 
     hash: bytes
     height: int
     code: int
     log: str
     codespace: str
+    events: Mapping[str, str] = field(default_factory=dict)
 
 
 class Submitter:
@@ -98,5 +101,11 @@ class Submitter:
                 int(result.get("code", 0)),
                 str(result.get("log", "")),
                 str(result.get("codespace", "")),
+                _attributes(result.get("events") or []),
             )
         return None
+
+
+def _attributes(events: Sequence[Any]) -> dict[str, str]:
+    rows = ((event, row) for event in events for row in event.get("attributes") or [])
+    return {f"{event.get('type')}.{row.get('key')}": str(row.get("value")) for event, row in rows}

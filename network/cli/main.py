@@ -31,7 +31,7 @@ A decentralised, anonymous, verifiable network for serving open language models.
   chat        ask the network one question through the gateway
   query       read the ledger, proven: nodes, node, epoch, params, tx, directory, committee, validators, proposals,
               proposal, transcript
-  tx          write to the ledger: register, update, retire
+  tx          write to the ledger: register, update, retire, propose, vote
   keys        a node's keys: new, show
   validator   init, start, status, reset, rollback, upgrade, guard, systemd: a verification node's life
   relay       start: run a relay

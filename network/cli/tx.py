@@ -4,10 +4,12 @@ import argparse
 import sys
 from pathlib import Path
 
+from network.aio.chain_client import ChainClient
 from network.aio.keys import NodeKeys, load
 from network.aio.registration import with_work
+from network.chain_records import PARAMS_KEY, Params
 from network.chain_tx import RegisterNode, RetireNode, TxKind, UpdateNode
-from network.cli import home
+from network.cli import home, proposals
 from network.cli.output import CommandFailed, run, show_fields, show_json
 from network.codec import Message
 from network.ids import ROLE_WORDS
@@ -19,16 +21,16 @@ async def submit(arguments: argparse.Namespace) -> int:
     """Send one transaction; exit code 1 when the ledger refuses it."""
     network = home.place(arguments)
     held = load(arguments.keys)
-    kind, body = transaction(arguments, held)
     client = network.client()
     await client.start()
     try:
+        kind, body = await _transaction(arguments, held, client)
         if isinstance(body, RegisterNode):
             body = await with_work(client, held, body)
         result = await client.submit(kind, body, held.signing)
     finally:
         await client.close()
-    document = {
+    document: dict[str, str | int | None] = {
         "hash": result.hash.hex(),
         "height": result.height or None,
         "code": result.code,
@@ -36,6 +38,8 @@ async def submit(arguments: argparse.Namespace) -> int:
         "codespace": result.codespace,
         "node": held.node_id.hex(),
     }
+    if kind == TxKind.PROPOSE:
+        document["proposal"] = int(result.events.get("proposal_submitted.proposal", "0")) or None
     if arguments.output == "json":
         show_json(document)
     else:
@@ -43,6 +47,13 @@ async def submit(arguments: argparse.Namespace) -> int:
     if result.code:
         raise CommandFailed(f"the ledger refused the transaction: {result.log} (code {result.code}; docs/ledger.md lists them)")
     return 0
+
+
+async def _transaction(arguments: argparse.Namespace, held: NodeKeys, client: ChainClient) -> tuple[TxKind, Message]:
+    if arguments.what not in ("propose", "vote"):
+        return transaction(arguments, held)
+    params = (await client.load(Params, PARAMS_KEY))[0] if getattr(arguments, "change", "") == "params" else None
+    return proposals.transaction(arguments, params)
 
 
 def transaction(arguments: argparse.Namespace, held: NodeKeys) -> tuple[TxKind, Message]:
@@ -70,10 +81,10 @@ def transaction(arguments: argparse.Namespace, held: NodeKeys) -> tuple[TxKind, 
 
 def parser() -> argparse.ArgumentParser:
     """The command line of `planetserve tx`."""
-    top = argparse.ArgumentParser(prog="planetserve tx", description="Write to the ledger with a node's own key.")
+    top = argparse.ArgumentParser(prog="planetserve tx", description="Write to the ledger with a key of one's own.")
     shared = argparse.ArgumentParser(add_help=False)
     home.add_arguments(shared)
-    shared.add_argument("--keys", type=Path, required=True, metavar="FILE", help="the node's key file")
+    shared.add_argument("--keys", type=Path, required=True, metavar="FILE", help="the key file that signs")
     shared.add_argument("--output", choices=("text", "json"), default="text")
     kinds = top.add_subparsers(dest="what", required=True, metavar="WHAT")
     register = kinds.add_parser("register", parents=[shared], help="register the key's node")
@@ -86,6 +97,7 @@ def parser() -> argparse.ArgumentParser:
     update = kinds.add_parser("update", parents=[shared], help="renew the node, announce its key and a new address")
     update.add_argument("--address", metavar="HOST:PORT")
     kinds.add_parser("retire", parents=[shared], help="leave the directory for good")
+    proposals.add_parsers(kinds, shared)
     return top
 
 

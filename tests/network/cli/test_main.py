@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from network.cli import chat, home, keys, output, query, tx
+from network.chain_params import Params
+from network.chain_tx import GroupChange, TxKind, UpgradePlan, ValidatorChange, Vote
+from network.cli import chat, home, keys, output, proposals, query, tx
 from network.cli.main import HELP, MODULES, ROLES
 
 ROOT = Path(__file__).parent.parent.parent.parent
@@ -183,3 +185,55 @@ def test_transactions_are_what_the_flags_say(tmp_path: Path) -> None:
     for wrong in (("--model-hash", "zz"), ("--model-hash", "ab"), ()):
         with pytest.raises(output.CommandFailed):
             built("register", "--role", "model", "--name", "n", "--model", "m", *wrong)
+
+
+KEY = "ab" * 32
+
+
+def voted(*words: str, held: Params | None = None) -> Any:
+    return proposals.transaction(tx.parser().parse_args([*words, "--keys", "k.json"]), held)
+
+
+def test_proposals_are_what_the_flags_say() -> None:
+    kind, body = voted("propose", "validator", "--consensus-key", KEY, "--verifier-key", KEY, "--name", "new")
+    raw = bytes.fromhex(KEY)
+    assert (kind.name, body.title) == ("PROPOSE", "validator new: power 10")
+    assert body.validator == ValidatorChange(raw, raw, 10, "new")
+    assert voted("propose", "validator", "--consensus-key", KEY, "--remove")[1].validator == ValidatorChange(raw)
+    group = voted("propose", "group", "g", "--model-hash", KEY, "--scheme", "s", "--title", "More")[1]
+    assert (group.title, group.group) == ("More", GroupChange("g", raw, "s"))
+    assert voted("propose", "group", "g", "--remove")[1].group == GroupChange("g")
+    plan = voted("propose", "upgrade", "next", "--height", "90", "--app-version", "2")[1]
+    assert plan.upgrade == UpgradePlan("next", 90, 2) and voted("propose", "cancel", "next")[1].cancel == "next"
+    assert voted("vote", "7", "--approve") == (TxKind.VOTE, Vote(7, True))
+    assert voted("vote", "7", "--reject") == (TxKind.VOTE, Vote(7, False))
+
+
+def test_parameters_are_read_as_the_ledger_keeps_them() -> None:
+    held = Params(epoch_blocks=60, tau=400_000_000, profile="seeded")
+    body = voted("propose", "params", "tau=0.35", "epoch_blocks=90", "profile=paper", held=held)[1]
+    assert body.params == Params(epoch_blocks=90, tau=350_000_000, profile="paper")
+    assert body.title == "tau=0.35 epoch_blocks=90 profile=paper"
+    assert proposals.changed(held, ["tau=1.0", "alpha=5"]) == Params(epoch_blocks=60, tau=10**9, alpha=5, profile="seeded")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("params", "tau"),
+        ("params", "taus=1"),
+        ("params", "tau=-1"),
+        ("params", "tau=0.1234567891"),
+        ("params", "window=0.5"),
+        ("params", "window=five"),
+        ("validator", "--consensus-key", "ab"),
+        ("validator", "--consensus-key", KEY, "--power", "0"),
+        ("group", "g"),
+        ("group", "g", "--model-hash", "zz", "--scheme", "s"),
+        ("group", "g", "--model-hash", KEY, "--remove"),
+    ],
+)
+def test_a_proposal_that_cannot_be_meant_is_a_usage_error(words: tuple[str, ...]) -> None:
+    with pytest.raises(output.CommandFailed) as caught:
+        voted("propose", *words, held=Params())
+    assert caught.value.code == output.USAGE
