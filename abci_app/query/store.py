@@ -45,7 +45,7 @@ def _readable(versions: Versions, height: int, *, prove: bool) -> int:
     at = height or newest
     oldest = max(1, versions.oldest)
     if not oldest <= at <= newest:
-        readable = f"heights {oldest} to {newest} can be read" if newest > 0 else "wait for block 2"
+        readable = f"heights {oldest} to {newest} can be read" if newest >= oldest else "wait for the next block"
         raise Refused(HEIGHT_UNAVAILABLE, f"height {at} is not available: {readable}")
     return at
 

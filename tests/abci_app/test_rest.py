@@ -189,6 +189,8 @@ def test_the_ledger_is_proven_at_any_kept_height(gateway: Gateway) -> None:
     assert first[1]["ETag"] == f'"{height}"' and "immutable" in first[1]["Cache-Control"]
     tag = {"If-None-Match": first[1]["ETag"]}
     assert gateway.ask(f"/ledger/v1/params?height={height}", **tag)[0] == 304
+    status, headers, _ = gateway.ask(f"{BASE}/abci_query?path=/params&height={height}", **tag)
+    assert (status, headers["X-Planetserve-Proven"]) == (304, "false")
     assert gateway.ask(f"/ledger/v1/epochs/current?height={height}")[2]["height"] == height
     assert gateway.good("/ledger/v1/nodes/" + node_id(KEYS[0].public).hex() + "/reputation")["history"] == []
 

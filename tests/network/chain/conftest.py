@@ -154,7 +154,7 @@ class Chain:
             return {"response": {"code": found.code, "log": found.log, "height": str(found.height), "value": value}}
         at, key = int(height) or self.height - 1, bytes.fromhex(data)
         if at < 1:
-            return {"response": {"code": 3, "log": "wait for block 2", "height": "0"}}
+            return {"response": {"code": 3, "log": "wait for the next block", "height": "0"}}
         value = self.states[at].get(key)
         response = {"code": 0 if value else 1, "log": "", "height": str(at), "key": b64(key), "value": value and b64(value)}
         if prove:

@@ -164,7 +164,7 @@ async def test_nobody_answers(chain: Any, client: ChainClient) -> None:
 
 async def test_before_the_second_block_nothing_can_be_proven(chain: Any, client: ChainClient) -> None:
     chain.states = chain.states[:2]
-    with pytest.raises(ChainUnavailable, match="wait for block 2"):
+    with pytest.raises(ChainUnavailable, match="wait for the next block"):
         await client.read(KEY)
 
 
