@@ -17,12 +17,17 @@ from network.errors import RemoteProtocolError
 REACHED = ("check_tx", "query", "process_proposal", "prepare_proposal", "verify_vote_extension", "echo", "info")
 
 
+_POLITICS = ("params", "group", "upgrade", "power", "cancel")
+
+
 def grown_town(heights: int) -> Town:
     """A chain whose people have lived for so many heights: nodes registered, challenges opened, transcripts published."""
     draw = random.Random("fuzz town")
     genesis = Genesis((10, 10, 10, 10))
     town = Town(genesis, build(genesis, [None] * 4), draw)
-    for _ in range(heights):
+    for height in range(heights):
+        if height % 4 == 1:
+            town.propose(_POLITICS[height // 4 % len(_POLITICS)])
         town.live(4)
     return town
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from abci_app import config as validator_config
 from abci_app.abci import dispatch
 from abci_app.abci.pb import abci_pb2 as abci
+from abci_app.state.errors import UpgradeNeeded
 from abci_app.state.genesis import Genesis as AbciGenesis
 from abci_app.state.genesis import genesis_state
 from evals.fuzz.abci import application, living_town
@@ -157,7 +158,7 @@ def _genesis() -> Target:
     def run(raw: bytes) -> str:
         try:
             state = genesis_state(AbciGenesis(CHAIN_ID, 1, validators, raw))
-        except ConfigError as error:
+        except (ConfigError, UpgradeNeeded) as error:
             assert str(error)
             return str(error)
         assert state.changes(), "a genesis that is taken has rows"

@@ -7,6 +7,7 @@ from unittest.mock import patch
 
 from abci_app import snapshot
 from abci_app.snapshot import Chunk, Part, Snapshot, decode_snapshot, take
+from abci_app.state.errors import UpgradeNeeded
 from abci_app.state.export import exported_state
 from abci_app.state.genesis import Genesis as AbciGenesis
 from abci_app.state.genesis import genesis_state
@@ -16,6 +17,8 @@ from evals.fuzz.engine import Target
 from evals.fuzz.mutate import bend_json
 from evals.ledger.simulator.sync import MemorySide
 from evals.ledger.simulator.world import CHAIN_ID
+from network.chain_records import VALIDATOR_PREFIX, ValidatorRecord
+from network.codec import decode
 from network.crypto import sha256
 from network.errors import ConfigError, DecodeError
 
@@ -94,16 +97,16 @@ def _chunks() -> Target:
 
 
 def _export() -> Target:
-    town = living_town()
-    store = application(town).store
+    store = application(living_town()).store
     rows = list(store.version(store.height).scan(b""))
     document = exported_state(rows, store.height, store.app_hash)
-    validators = tuple((one.consensus.public, 10) for one in town.genesis.members)
+    records = [decode(ValidatorRecord, value) for key, value in rows if key.startswith(VALIDATOR_PREFIX)]
+    validators = tuple((record.consensus_key, record.power) for record in records if record.power)
 
     def run(raw: bytes) -> str:
         try:
             state = genesis_state(AbciGenesis(CHAIN_ID, store.height + 1, validators, raw))
-        except ConfigError as error:
+        except (ConfigError, UpgradeNeeded) as error:
             assert str(error)
             return str(error)
         found = json.loads(raw)

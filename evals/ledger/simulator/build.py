@@ -3,14 +3,17 @@
 import random
 import shutil
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Protocol
+from unittest.mock import patch
 
 from abci_app.abci import dispatch
 from abci_app.abci.calls import answered, call_of
 from abci_app.abci.order import KINDS, CallOrder, Kind
 from abci_app.aio.storage import LevelStore
 from abci_app.application import Application, Store
+from abci_app.state.upgrade import SUPPORTED_APP_VERSION
 from abci_app.state_sync import Restore, Shelf, Side
 from evals.ledger.simulator.replica import Process, Replica
 from evals.ledger.simulator.simulation import Simulation
@@ -33,9 +36,12 @@ class ClosableStore(Store, Protocol):
 class LocalProcess:
     """An application in this process, behind the real dispatch and under the real checker of the order of calls."""
 
-    def __init__(self, store: ClosableStore, app_state: bytes, shelf: Shelf) -> None:
+    def __init__(self, store: ClosableStore, app_state: bytes, shelf: Shelf, version: int = SUPPORTED_APP_VERSION) -> None:
         self.store = store
-        self.app = Application(store, CHAIN_ID, app_state, shelf=shelf, restore=Restore(CHAIN_ID, store.restoring))
+        self._version = version
+        restore = Restore(CHAIN_ID, store.restoring)
+        with self._release():
+            self.app = Application(store, CHAIN_ID, app_state, shelf=shelf, restore=restore)
         self._order = CallOrder(store.height)
 
     def ask(self, kind: Kind, raw: bytes) -> bytes:
@@ -44,14 +50,24 @@ class LocalProcess:
         call = call_of(method, request) if method in KINDS else None
         if call is not None:
             self._order.begin(list(Kind).index(kind), call)
-        response = dispatch.respond(self.app, method, request)
+        with self._release():
+            response = dispatch.respond(self.app, method, request)
         if call is not None:
             answered(self._order, call, getattr(response, method))
         return response.SerializeToString()
 
+    def _release(self) -> AbstractContextManager[object]:
+        """Other releases differ from this one by the application version that they support."""
+        return nullcontext() if self._version == SUPPORTED_APP_VERSION else supporting(self._version)
+
     def close(self) -> None:
         """Let go of the store."""
         self.store.close()
+
+
+def supporting(version: int) -> AbstractContextManager[object]:
+    """Another release's constant, while its process is asked."""
+    return patch("abci_app.state.upgrade.SUPPORTED_APP_VERSION", version)
 
 
 class Home:
@@ -60,6 +76,7 @@ class Home:
     def __init__(self, path: Path | None, app_state: bytes) -> None:
         self._path = path
         self._app_state = app_state
+        self.version = SUPPORTED_APP_VERSION  # of the release that is installed here
         self._memory = MemoryStore()
         self._shelf = MemoryShelf()
 
@@ -68,7 +85,7 @@ class Home:
         store: ClosableStore = self._memory
         if self._path is not None:
             store = LevelStore(self._path, chain_id=CHAIN_ID, genesis_hash=sha256(self._app_state))
-        return LocalProcess(store, self._app_state, self._shelf.serve(store))
+        return LocalProcess(store, self._app_state, self._shelf.serve(store), self.version)
 
     def erase(self) -> None:
         """Lose it all."""
@@ -81,8 +98,11 @@ class Home:
 def build(genesis: Genesis, folders: Sequence[Path | None]) -> Simulation:
     """A chain in this process with one replica per folder, None meaning memory. The first ones are the genesis
     committee's; the others follow, and may be voted in under the keys of the members with their number."""
-    app_state = genesis.app_state()
-    homes = [Home(folder, app_state) for folder in folders]
+    return settle(genesis, [Home(folder, genesis.app_state()) for folder in folders])
+
+
+def settle(genesis: Genesis, homes: Sequence[Home]) -> Simulation:
+    """The chain of replicas with these homes."""
     replicas = [Replica(f"r{at}", home.begin, home.erase, genesis.init_chain()) for at, home in enumerate(homes)]
     return chain_of(genesis, replicas)
 

@@ -26,6 +26,7 @@ class Parliament:
         self._members = members
         self._nonces = nonces
         self._titles = 0
+        self.approval = 0.9
 
     def propose(self, seen: View, kind: str) -> list[bytes]:
         """One member's proposal of this kind; none when nobody sits in the committee."""
@@ -33,15 +34,18 @@ class Parliament:
         if not sitting:
             return []
         self._titles += 1
-        body = self._change(seen, kind, sitting)
-        return [self._nonces.sign(self._draw.choice(sitting), TxKind.PROPOSE, body)]
+        return [self._nonces.sign(self._draw.choice(sitting), TxKind.PROPOSE, self._change(seen, kind, sitting))]
 
-    def votes(self, seen: View, approval: float) -> list[bytes]:
-        """Everybody's vote on everything that is open."""
+    def put(self, seen: View, body: Propose) -> bytes:
+        """This proposal, by the first member who sits."""
+        return self._nonces.sign(self.sitting(seen)[0], TxKind.PROPOSE, body)
+
+    def votes(self, seen: View) -> list[bytes]:
+        """Everybody's vote on everything that is open; `approval` of them approve."""
         raw = seen.read(GOVERNANCE_KEY)
         pending = decode(GovernanceRecord, raw).pending if raw is not None else ()
         return [
-            self._nonces.sign(one, TxKind.VOTE, Vote(entry.id, self._draw.random() < approval))
+            self._nonces.sign(one, TxKind.VOTE, Vote(entry.id, self._draw.random() < self.approval))
             for entry in pending
             if not entry.passed
             for one in self.sitting(seen)

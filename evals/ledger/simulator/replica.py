@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from abci_app.abci.order import KINDS, Kind
 from abci_app.abci.pb import abci_pb2 as abci
+from abci_app.state.errors import UpgradeNeeded
 from network.chain_records import STORE_NAME
 
 
@@ -61,6 +62,7 @@ class Replica:
     state: int = 0  # the height of CometBFT's state
     pool: dict[bytes, None] = field(default_factory=dict)
     up: bool = False
+    ended: UpgradeNeeded | None = None  # why the process ended by itself
 
     def start(self, chain: list[Decided]) -> None:
         """Begin the process and go through the handshake: InitChain where nothing is committed, then the missing blocks."""
@@ -75,8 +77,12 @@ class Replica:
             raise Diverged(f"{self.name}: the application is at {height}, its node at {self.stored}")
         if height and info.last_block_app_hash != chain[height - 1].app_hash:
             raise Diverged(f"{self.name}: Info names another app hash of height {height} than the chain's")
-        for at in range(height, self.stored):
-            self.apply(chain[at])
+        try:
+            for at in range(height, self.stored):
+                self.apply(chain[at])
+        except UpgradeNeeded as needed:
+            self.ended = needed
+            return self.stop()
         self.state = self.stored
 
     def begin_empty(self) -> None:
@@ -127,7 +133,11 @@ class Replica:
         self.stored = height
         if crash is CrashPoint.BLOCK_SAVED:
             return self.stop()
-        self.finalize(block)
+        try:
+            self.finalize(block)
+        except UpgradeNeeded as needed:
+            self.ended = needed
+            return self.stop()
         if crash is CrashPoint.FINALIZED:
             return self.stop()
         self.call("commit", abci.RequestCommit())

@@ -13,6 +13,7 @@ from evals.ledger.simulator.parliament import Parliament
 from evals.ledger.simulator.replica import Decided, Diverged, Replica
 from evals.ledger.simulator.simulation import Simulation, Trouble
 from evals.ledger.simulator.world import Genesis, Nonces, member
+from network.chain_tx import Propose
 from network.ids import node_id
 
 
@@ -70,7 +71,7 @@ class Town:
             for verifier in self.verifiers:
                 for raw in verifier.act(seen):
                     self.sim.submit(raw, at)
-            for raw in self.parliament.votes(seen, approval=0.9):
+            for raw in self.parliament.votes(seen):
                 self.sim.submit(raw, at)
         for raw in self.public.some(txs):
             self.sim.submit(raw, at)
@@ -82,6 +83,11 @@ class Town:
             seen = view(self.sim.replicas[at].read, self.sim.replicas[at].stored)
             for raw in self.parliament.propose(seen, kind):
                 self.sim.submit(raw, at)
+
+    def put(self, body: Propose) -> int:
+        """Put exactly this to the vote. Answers its CheckTx code."""
+        replica = self.sim.replicas[0]
+        return self.sim.submit(self.parliament.put(view(replica.read, replica.stored), body), 0)
 
     def everything_back(self) -> None:
         """Heal, start what is down, and decide two heights, so that all replicas stand at one."""
