@@ -97,7 +97,7 @@ class AbciServer:
         """The framed answer to one message. Raises RemoteProtocolError for one that is not ABCI, or out of order."""
         method, request = dispatch.decode_request(raw)
         call = None
-        if self._order is not None and method in KINDS:
+        if self._order is not None and method in KINDS and not self._order.passes(connection, method):
             call = call_of(method, request)
             self._order.begin(connection, call)
         began = perf_counter()

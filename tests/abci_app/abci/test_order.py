@@ -102,7 +102,9 @@ def test_a_vote_is_extended_once() -> None:
 
 def test_connections_keep_their_kind_and_there_is_one_of_each() -> None:
     order = CallOrder(3)
-    do(order, Call("info"), Call("finalize_block", 4, b"x", 1))
+    assert not order.passes(MEMPOOL, "check_tx")
+    do(order, Call("info"), Call("finalize_block", 4, b"x", 1), Call("check_tx"))
+    assert order.passes(MEMPOOL, "check_tx") and not order.passes(QUERY, "check_tx") and not order.passes(MEMPOOL, "commit")
     with pytest.raises(WrongConnection, match="on the query connection"):
         order.begin(QUERY, Call("commit"))
     with pytest.raises(WrongConnection, match="second consensus"):
