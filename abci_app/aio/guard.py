@@ -11,7 +11,9 @@ import socket
 from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
+from time import monotonic, sleep
 
+from abci_app.aio.settings import read_genesis
 from abci_app.config import ValidatorConfig
 from abci_app.guard import Signed, parse_signed, refuse_older, render_signed
 from network.errors import ConfigError
@@ -21,6 +23,7 @@ KEY = Path("config/priv_validator_key.json")
 LOCK = "validator.lock"
 MARK = "signing_mark.json"
 TICK = 1.0
+ORPHAN_PATIENCE = 5.0
 
 
 class Running(ConfigError):
@@ -37,11 +40,11 @@ class SigningGuard:
         self._mark_path = mark_path(config)
         self._mark: Signed | None = None
         self._seen = 0
-        self._lock = lock_home(self._home)
+        self._lock = lock_home(self._home, ORPHAN_PATIENCE)
         self._name: socket.socket | None = None
         try:
             if not self._remote:
-                self._name = _lock_key(self._home, config.node.genesis)
+                self._name = _lock_key(self._home, read_genesis(config))
         except ConfigError:
             self.close()
             raise
@@ -134,31 +137,41 @@ def holder(home: Path) -> int | None:
     return None
 
 
-def lock_home(home: Path) -> int:
-    """Hold CometBFT's home: the descriptor of the lock. Raises Running when a validator runs on it."""
+def lock_home(home: Path, patience: float = 0.0) -> int:
+    """Hold CometBFT's home: the descriptor of the lock. Raises Running when a validator runs on it; one whose supervisor is
+    dead already gets `patience` seconds to follow it."""
     try:
         lock = os.open(home / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise ConfigError(
             f"comet.home: {home} cannot be used ({error.strerror}); create the validator's folder again"
         ) from error
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(lock)
-        raise Running(f"comet.home: {home} is in use by a running validator (pid {holder(home)}); stop it first") from None
+    deadline = monotonic() + patience
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            break
+        except BlockingIOError:
+            pid = holder(home)
+            if pid is None or (not Path(f"/proc/{pid}").exists() and monotonic() < deadline):
+                sleep(0.02)
+                continue
+            os.close(lock)
+            raise Running(f"comet.home: {home} is in use by a running validator (pid {pid}); stop it first") from None
     os.ftruncate(lock, 0)
     os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
     return lock
 
 
-def _lock_key(home: Path, genesis: Path) -> socket.socket:
+def _lock_key(home: Path, genesis: bytes) -> socket.socket:
     try:
         address = str(json.loads((home / KEY).read_bytes())["address"])
-        chain = sha256(genesis.read_bytes()).digest()
+        chain = sha256(genesis).digest()
     except (OSError, ValueError, KeyError, TypeError):
         # Without the cause: a decoder's message may quote the key.
-        raise ConfigError(f"comet.home: {home / KEY} is not a consensus key; create the validator's folder again") from None
+        raise ConfigError(
+            f"comet.home: {home / KEY} is missing or no consensus key; create the validator's folder again"
+        ) from None
     name = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     try:
         name.bind(b"\0planetserve/signing/" + sha256(chain + address.encode()).hexdigest().encode())

@@ -74,9 +74,9 @@ class Supervisor:
         """Keep the validator running. Raises ConfigError or HopelessStart when it cannot, with nothing left behind."""
         self._catch_signals()
         try:
+            self._guard = SigningGuard(self._config)
             preflight(self._config)
             self._python = upgrades.python(upgrades.load(self._config))
-            self._guard = SigningGuard(self._config)
             self._guard.check()
             self._keep_alive()
         except ConfigError:

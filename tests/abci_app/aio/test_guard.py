@@ -80,6 +80,17 @@ def test_the_locks_last_as_long_as_cometbft(make_chain: Callable[..., Any]) -> N
     SigningGuard(config).close()
 
 
+def test_a_validator_killed_whole_can_start_at_once(make_chain: Callable[..., Any]) -> None:
+    """CometBFT needs a moment to follow its supervisor; the next start waits for it instead of giving up."""
+    validator = make_chain(1).validators[0]
+    validator.start()
+    for height in (2, 4, 6):
+        validator.wait_height(height)
+        validator.stop(signal.SIGKILL)
+        validator.start()
+    validator.wait_height(8)
+
+
 def test_a_copied_home_does_not_start_beside_the_first(make_chain: Callable[..., Any]) -> None:
     chain = make_chain(1)
     validator = chain.validators[0]
