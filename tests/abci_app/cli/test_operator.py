@@ -237,6 +237,11 @@ def test_upgrades_are_registered_listed_and_forgotten(home: Path, tmp_path: Path
     foreign = run("upgrade", "add", "spring", home, "--python", shutil.which("true") or "")
     assert foreign.returncode == 3 and "does not hold a PlanetServe" in foreign.stderr
     assert document("upgrade", "list", home) == {"environments": [], "current": ""}
+    added = run("upgrade", "add", "spring", home, "--python", sys.executable)
+    assert added.returncode == 0 and "application version" in added.stdout, added.stderr
+    entry = {"name": "spring", "python": sys.executable, "height": 0, "in_use": False}
+    assert document("upgrade", "list", home)["environments"] == [entry]
+    assert run("upgrade", "remove", "spring", home).returncode == 0
     unknown = run("upgrade", "remove", "spring", home)
     assert unknown.returncode == 3 and "no environment is registered" in unknown.stderr
 
