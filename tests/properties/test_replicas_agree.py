@@ -9,9 +9,17 @@ import shutil
 import tempfile
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from evals.ledger.simulator.build import build, draw_powers
 from evals.ledger.simulator.byzantine import Forgery, forge
@@ -134,11 +142,17 @@ class Replicas(RuleBasedStateMachine):
         shutil.rmtree(self.folder)
 
 
+CALM = [HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large]
+
 TestReplicasAgree = Replicas.TestCase
 TestReplicasAgree.settings = settings(
-    max_examples=15,
-    stateful_step_count=20,
-    deadline=None,
-    derandomize=True,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large],
+    max_examples=15, stateful_step_count=20, deadline=None, derandomize=True, suppress_health_check=CALM
 )
+
+
+@pytest.mark.slow
+def test_replicas_agree_through_longer_and_stranger_lives() -> None:
+    """Other lives at every run; a failure is kept in `.hypothesis` and tried first at the next."""
+    run_state_machine_as_test(
+        Replicas, settings=settings(max_examples=150, stateful_step_count=40, deadline=None, suppress_health_check=CALM)
+    )

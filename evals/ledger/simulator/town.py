@@ -4,6 +4,7 @@ import random
 from collections.abc import Sequence
 
 from abci_app.abci.pb import abci_pb2 as abci
+from abci_app.state import invariants
 from abci_app.state.app_hash import app_hash, leaf_hash, leaf_index, root_hash
 from abci_app.tree import Tree
 from evals.ledger.simulator.build import LocalProcess
@@ -105,6 +106,15 @@ class Town:
             if self._snapshots.setdefault(height, (digest, metadata)) != (digest, metadata):
                 raise Diverged(f"{replica.name} has another snapshot of height {height} than the others")
 
+    def _check_powers(self, replica: Replica) -> None:
+        """The committee in the rows is the set that CometBFT will have once all updates have reached it."""
+        process = replica.process
+        if isinstance(process, LocalProcess) and process.store.height == self.sim.height > 0:
+            rows = invariants.powers(process.store.version(self.sim.height))
+            held = {one.key: one.power for one in self.sim.validators(self.sim.height + 2).members}
+            if rows != held:
+                raise Diverged(f"{replica.name}: the rows' committee is {rows}, CometBFT's set {held}")
+
     def check(self) -> None:
         """Nothing that a replica committed is lost, and all that stand at one height say the same of it. The rows of one
         replica, another at every height, are hashed anew by the definition."""
@@ -114,6 +124,7 @@ class Town:
                 self._check_snapshots(replica)
                 if at == self.sim.height % len(self.sim.replicas):
                     check_rows(replica)
+                    self._check_powers(replica)
 
 
 def _offers(replica: Replica) -> list[tuple[int, bytes, bytes]]:
@@ -133,7 +144,7 @@ def check_height(replica: Replica, chain: Sequence[Decided]) -> None:
 
 
 def check_rows(replica: Replica) -> None:
-    """The latest app hash is the definition's over the rows, and so is the tree's root."""
+    """The latest app hash is the definition's over the rows, and so is the tree's root; no invariant is broken."""
     process = replica.process
     if not isinstance(process, LocalProcess) or process.store.height == 0:
         return
@@ -143,3 +154,6 @@ def check_rows(replica: Replica) -> None:
     root = root_hash(leaves)
     if app_hash(root) != process.store.app_hash or Tree(version.nodes).root() != root:
         raise Diverged(f"{replica.name}: the app hash of height {height} is not that of its rows")
+    broken = invariants.check(version)
+    if broken:
+        raise Diverged(f"{replica.name}: height {height} breaks {broken}")
