@@ -16,6 +16,7 @@ from abci_app.query.store import answer
 from abci_app.retention import KEEP_ALL, Retention
 from abci_app.state.admission import Rules, rules, tokens
 from abci_app.state.app_hash import app_hash
+from abci_app.state.challenge import parameters
 from abci_app.state.context import BlockContext
 from abci_app.state.envelope import OpenedTx
 from abci_app.state.errors import CODESPACE, TxError
@@ -135,6 +136,10 @@ class Application:
         if self._store.height == 0:
             return app_version(self._app_state)
         return version(State(self._store.version(self._store.height))).app_version
+
+    def max_block_bytes(self) -> int:
+        """What the chain's parameters say about CometBFT's blocks; 0 leaves them as CometBFT's own genesis has them."""
+        return parameters(self._present()).max_block_bytes
 
     def init_chain(self, genesis: Genesis) -> bytes:
         """The app hash of the genesis state. May come again before the first Commit, so nothing is saved. Raises

@@ -18,13 +18,14 @@ from abci_app.snapshot import FORMAT
 from abci_app.state.app_hash import DEPTH, EMPTY_LEAF, app_hash, inner_hash
 from abci_app.state.context import BlockContext, ConsensusChange, Misbehavior
 from abci_app.state.genesis import Genesis
+from abci_app.state.params import LEAST_BLOCK_BYTES
 from abci_app.state.transition import TxResult
 from abci_app.state_sync import Offer
 from abci_app.tree import Proof
 from network.chain_records import STORE_NAME
 from network.codec import encode_varint
 from network.crypto import sha256
-from network.errors import RemoteProtocolError
+from network.errors import ConfigError, RemoteProtocolError
 
 # The answer to most CheckTx: made once.
 _ADMITTED = abci.Response(check_tx=abci.ResponseCheckTx())
@@ -124,8 +125,17 @@ def _init_chain(app: Application, request: abci.RequestInitChain) -> abci.Respon
         if update.pub_key.WhichOneof("sum") != "ed25519":
             raise RemoteProtocolError("a validator whose key is not Ed25519")
         validators.append((update.pub_key.ed25519, update.power))
+    evidence = request.consensus_params.evidence.max_bytes
+    if evidence > LEAST_BLOCK_BYTES:
+        raise ConfigError(
+            f"genesis consensus_params: evidence.max_bytes {evidence} is more than {LEAST_BLOCK_BYTES}, the smallest block "
+            "that the committee may vote; CometBFT would stop at that vote"
+        )
     genesis = Genesis(request.chain_id, max(1, request.initial_height), tuple(validators), request.app_state_bytes)
-    return abci.ResponseInitChain(app_hash=app.init_chain(genesis))
+    first_hash = app.init_chain(genesis)
+    change = ConsensusChange(block_max_bytes=app.max_block_bytes())
+    params = _consensus_params(change) if change.block_max_bytes else None
+    return abci.ResponseInitChain(app_hash=first_hash, consensus_params=params)
 
 
 def _query(app: Application, request: abci.RequestQuery) -> abci.ResponseQuery:

@@ -3,11 +3,16 @@
 from collections.abc import Sequence
 from typing import Any
 
+import pytest
+
 from abci_app.abci import dispatch
 from abci_app.abci.pb import abci_pb2 as abci
 from abci_app.abci.pb import types_pb2 as types
 from abci_app.state.context import BlockContext, ConsensusChange, Misbehavior, ValidatorUpdate
+from abci_app.state.genesis import Genesis
 from abci_app.state.transition import BlockResult
+from network.crypto import sha256
+from network.errors import ConfigError
 
 
 class Asked:
@@ -19,6 +24,12 @@ class Asked:
         self.result = result
         self.block: BlockContext | None = None
 
+    def init_chain(self, genesis: Genesis) -> bytes:
+        return sha256(genesis.app_state)
+
+    def max_block_bytes(self) -> int:
+        return 2 << 20
+
     def finalize_block(self, block: BlockContext, txs: Sequence[bytes]) -> tuple[BlockResult, bytes]:
         self.block = block
         return self.result, bytes(32)
@@ -28,6 +39,17 @@ def finalize(result: BlockResult, request: abci.RequestFinalizeBlock) -> tuple[A
     app = Asked(result)
     raw = dispatch.answer(app, "finalize_block", request)  # type: ignore[arg-type]
     return app, abci.Response.FromString(raw).finalize_block
+
+
+def test_genesis_parameters_reach_the_engine_and_meet_its_limits() -> None:
+    evidence = types.EvidenceParams(max_bytes=1 << 20)
+    request = abci.RequestInitChain(chain_id="c", consensus_params=types.ConsensusParams(evidence=evidence))
+    app = Asked(BlockResult((), ()))
+    response = abci.Response.FromString(dispatch.answer(app, "init_chain", request)).init_chain  # type: ignore[arg-type]
+    assert response.consensus_params.block.max_bytes == 2 << 20 and not response.consensus_params.HasField("evidence")
+    request.consensus_params.evidence.max_bytes += 1
+    with pytest.raises(ConfigError, match=r"evidence\.max_bytes"):
+        dispatch.answer(app, "init_chain", request)  # type: ignore[arg-type]
 
 
 def test_misbehavior_reaches_the_block() -> None:
