@@ -28,7 +28,7 @@ def parse_signed(raw: bytes, where: str) -> Signed:
     try:
         document = json.loads(raw)
         signed = Signed(int(document["height"]), int(document["round"]), int(document["step"]))
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise ConfigError(
             f"{where} is not a signing state ({error!r}); put its newest copy back, see `validator guard`"
         ) from error

@@ -84,7 +84,7 @@ def parse_upgrades(raw: bytes, where: str) -> Upgrades:
     try:
         entries = tuple(Environment(str(e["name"]), str(e["python"]), int(e["height"])) for e in document["environments"])
         upgrades = Upgrades(entries, str(document["current"]))
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise ConfigError(f"{where} is not a registry of upgrades ({error!r})") from error
     if upgrades.current and upgrades.find(upgrades.current) is None:
         raise ConfigError(f"{where} has {upgrades.current!r} in use and no environment of that name")
@@ -102,7 +102,7 @@ def parse_plan(raw: bytes, where: str) -> Plan:
     document = _document(raw, where)
     try:
         return Plan(str(document["name"]), int(document["height"]), int(document["version"]))
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise ConfigError(f"{where} is not an upgrade's plan ({error!r})") from error
 
 
@@ -114,7 +114,7 @@ def render_plan(plan: Plan) -> str:
 def _document(raw: bytes, where: str) -> Mapping[str, Any]:
     try:
         document = json.loads(raw)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigError(f"{where} is not JSON: {error}") from error
     if not isinstance(document, dict):
         raise ConfigError(f"{where} is not a JSON object")

@@ -8,10 +8,10 @@ import json
 import sys
 from time import perf_counter
 
-from evals.fuzz import abci, codecs, documents, light, snapshots, transactions
+from evals.fuzz import abci, codecs, documents, files, light, snapshots, transactions
 from evals.fuzz.engine import FuzzFailure, Target, fuzz
 
-ROOMS = (codecs, abci, transactions, light, documents, snapshots)
+ROOMS = (codecs, abci, transactions, light, documents, snapshots, files)
 
 
 def main() -> int:

@@ -18,7 +18,16 @@ def test_cometbft_s_file_is_read() -> None:
 
 
 @pytest.mark.parametrize(
-    "raw", [b"", b"[]", b"{}", b'{"height": "x", "round": 0, "step": 0}', b'{"height":"1","round":-1,"step":0}']
+    "raw",
+    [
+        b"",
+        b"[]",
+        b"{}",
+        b'{"height": "x", "round": 0, "step": 0}',
+        b'{"height":"1","round":-1,"step":0}',
+        b'{"height":"1","round":Infinity,"step":0}',
+        b"[" * 100_000,
+    ],
 )
 def test_anything_else_is_refused_by_name(raw: bytes) -> None:
     with pytest.raises(ConfigError, match="the/file"):
