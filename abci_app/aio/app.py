@@ -45,9 +45,9 @@ async def run(config: ValidatorConfig) -> None:
         announce(needed)
         store.close()
         raise
-    observed = Observed(app, config.node.name, monotonic)
-    ops = OpsServer(config.node.metrics, observed.status, observed.registry)
     order = CallOrder(store.height) if config.check_order else None
+    observed = Observed(app, config.node.name, monotonic, order)
+    ops = OpsServer(config.node.metrics, observed.status, observed.registry)
     server = AbciServer(app, config.socket, observed.observe, order, announce)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()

@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from abci_app.abci.order import CallOrder
 from abci_app.application import Application
 
 STALL_SECONDS = 15.0
@@ -57,9 +58,9 @@ class Timings(Collector):
 
 
 class Observed:
-    """Counts the calls of one application. `clock` is monotonic."""
+    """Counts the calls of one application. `clock` is monotonic; `order` follows the same calls, if they are checked."""
 
-    def __init__(self, app: Application, name: str, clock: Callable[[], float]) -> None:
+    def __init__(self, app: Application, name: str, clock: Callable[[], float], order: CallOrder | None = None) -> None:
         self._app = app
         self._name = name
         self._clock = clock
@@ -72,6 +73,13 @@ class Observed:
         height.set_function(lambda: app.height)
         epoch = Gauge("planetserve_epoch", "Running epoch", registry=self.registry)
         epoch.set_function(lambda: app.running_epoch() or 0)
+        if order is not None:
+            unseen = Gauge(
+                "planetserve_unseen_blocks",
+                "Blocks decided since the start of which another round's proposal was shown here",
+                registry=self.registry,
+            )
+            unseen.set_function(lambda: order.unseen)
         self._txs = Counter("planetserve_txs_total", "Transactions in blocks, by code", ["code"], registry=self.registry)
 
     def observe(self, method: str, seconds: float, failed: bool) -> None:

@@ -118,7 +118,9 @@ class State:
 
     def changes(self) -> list[tuple[bytes, bytes | None]]:
         """The pending writes in ascending key order; None is a removal."""
-        return sorted(self._writes.items(), key=lambda row: row[0])
+        if len(self._writes) < 2:
+            return list(self._writes.items())
+        return sorted(self._writes.items())
 
 
 class MemoryReader:

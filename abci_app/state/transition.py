@@ -135,11 +135,12 @@ class _Leaves:
     def claim(self, fork: State, *, outrank: bool = False) -> list[bytes]:
         """Take the leaves of the fork's new rows. Answers the keys of other rows that hold one of them already, in which
         case nothing is taken unless the new rows outrank."""
+        new = [key for key, value in fork.changes() if value is not None and self._state.get(key) is None]
+        if not new:
+            return []
         claims: dict[int, bytes] = {}
         found: list[bytes] = []
-        for key, value in fork.changes():
-            if value is None or self._state.get(key) is not None:
-                continue
+        for key in new:
             index = leaf_index(key)
             holder = claims.get(index) or self._taken.get(index) or self._state.occupant(index)
             if holder is not None and holder != key:

@@ -7,6 +7,7 @@ import pytest
 from prometheus_client import Histogram, generate_latest
 from prometheus_client.registry import CollectorRegistry
 
+from abci_app.abci.order import CallOrder
 from abci_app.aio import metrics
 from abci_app.aio.metrics import Observed, Timings
 
@@ -28,7 +29,9 @@ def test_timings_read_as_the_librarys_histogram_would() -> None:
 def test_failures_and_codes_are_counted_and_silence_is_not_ready() -> None:
     now = [100.0]
     app: Any = SimpleNamespace(height=7, running_epoch=lambda: 2, committed_codes=lambda: [0, 5, 0])
-    observed = Observed(app, "v", lambda: now[0])
+    order = CallOrder(7)
+    order.unseen = 3
+    observed = Observed(app, "v", lambda: now[0], order)
     assert observed.status()["reason"] == "no block since the start"
     observed.observe("query", 0.001, True)
     observed.observe("commit", 0.001, False)
@@ -38,7 +41,7 @@ def test_failures_and_codes_are_counted_and_silence_is_not_ready() -> None:
     now[0] += metrics.STALL_SECONDS + 1
     assert observed.status()["ready"] is False
     lines = generate_latest(observed.registry).decode().splitlines()
-    assert 'planetserve_abci_failures_total{method="query"} 1.0' in lines
+    assert 'planetserve_abci_failures_total{method="query"} 1.0' in lines and "planetserve_unseen_blocks 3.0" in lines
     assert 'planetserve_txs_total{code="0"} 2.0' in lines and 'planetserve_txs_total{code="5"} 1.0' in lines
 
 
