@@ -22,6 +22,7 @@ from abci_app.state.errors import UpgradeNeeded
 from abci_app.state_sync import Restore
 from abci_app.upgrades import Plan
 from network.aio.ops import OpsServer
+from network.errors import ConfigError
 
 logger = logging.getLogger(__name__)
 
@@ -37,7 +38,10 @@ async def run(config: ValidatorConfig) -> None:
     retention = _retention(config, json.loads(genesis_raw))
 
     def announce(needed: UpgradeNeeded) -> None:
-        upgrades.announce(config, Plan(needed.name, needed.height, needed.version))
+        try:
+            upgrades.announce(config, Plan(needed.name, needed.height, needed.version))
+        except ConfigError as error:  # the process ends all the same, and the supervisor misses the note
+            logger.error("%s", error)
 
     try:
         app = Application(store, config.node.chain_id, app_state, shelf=shelf, restore=restore, retention=retention)

@@ -6,6 +6,7 @@ a name in the kernel made from chain and key, which a copied home shares.
 
 import fcntl
 import json
+import logging
 import os
 import socket
 from contextlib import suppress
@@ -25,6 +26,8 @@ MARK = "signing_mark.json"
 TICK = 1.0
 ORPHAN_PATIENCE = 5.0
 
+logger = logging.getLogger(__name__)
+
 
 class Running(ConfigError):
     """Another process holds the validator or its key."""
@@ -40,6 +43,7 @@ class SigningGuard:
         self._mark_path = mark_path(config)
         self._mark: Signed | None = None
         self._seen = 0
+        self._behind = False
         self._lock = lock_home(self._home, ORPHAN_PATIENCE)
         self._name: socket.socket | None = None
         try:
@@ -74,8 +78,14 @@ class SigningGuard:
         with suppress(ConfigError):
             state = read_state(self._home)
             if state is not None and (self._mark is None or state > self._mark):
-                write_signed(self._mark_path, state)
-                self._mark = state
+                try:
+                    write_signed(self._mark_path, state)
+                except OSError as error:  # a full disk stops CometBFT, not the guard: the next round tries again
+                    if not self._behind:
+                        logger.error("%s cannot follow what the key signs (%s)", self._mark_path, error.strerror)
+                    self._behind = True
+                    return
+                self._mark, self._behind = state, False
             self._seen = stamp
 
     def close(self) -> None:
@@ -158,8 +168,9 @@ def lock_home(home: Path, patience: float = 0.0) -> int:
                 continue
             os.close(lock)
             raise Running(f"comet.home: {home} is in use by a running validator (pid {pid}); stop it first") from None
-    os.ftruncate(lock, 0)
-    os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
+    with suppress(OSError):  # on a full disk it goes without saying whose it is
+        os.ftruncate(lock, 0)
+        os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
     return lock
 
 

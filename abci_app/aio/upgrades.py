@@ -25,7 +25,7 @@ def load(config: ValidatorConfig) -> Upgrades:
 
 
 def save(config: ValidatorConfig, upgrades: Upgrades) -> None:
-    """Write the registry, whole or not at all."""
+    """Write the registry, whole or not at all. Raises ConfigError."""
     _write(_beside(config, REGISTRY), render_upgrades(upgrades))
 
 
@@ -36,7 +36,7 @@ def python(upgrades: Upgrades) -> str:
 
 
 def announce(config: ValidatorConfig, plan: Plan) -> None:
-    """Leave the note by which the supervisor finds the plan's environment."""
+    """Leave the note by which the supervisor finds the plan's environment. Raises ConfigError."""
     _write(_beside(config, NOTE), render_plan(plan))
 
 
@@ -70,8 +70,11 @@ def _beside(config: ValidatorConfig, name: str) -> Path:
 
 def _write(path: Path, text: str) -> None:
     partial = path.with_name(f".{path.name}.partial")
-    with partial.open("w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
+    try:
+        with partial.open("w") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be written ({error.strerror}); free space, or see who owns the folder") from error

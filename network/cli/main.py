@@ -33,7 +33,7 @@ A decentralised, anonymous, verifiable network for serving open language models.
               proposal, transcript
   tx          write to the ledger: register, update, retire, propose, vote
   keys        a node's keys: new, show
-  validator   init, start, status, reset, rollback, upgrade, guard, systemd: a verification node's life
+  validator   init, start, status, doctor, reset, rollback, snapshot, restore, export, guard, upgrade, systemd
   relay       start: run a relay
   node        start: run a model node
   gateway     start: run the OpenAI-compatible gateway

@@ -1,5 +1,6 @@
 """The guard with real files and processes: who may run with a consensus key, and with which signing state."""
 
+import errno
 import json
 import os
 import shutil
@@ -45,6 +46,29 @@ def test_the_mark_follows_and_never_goes_back(make_chain: Callable[..., Any]) ->
     guard.tick()
     with pytest.raises(ConfigError, match="not a signing state"):
         guard.check()
+    guard.close()
+
+
+def test_a_mark_that_cannot_be_written_is_tried_again(
+    make_chain: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    validator = make_chain(1).validators[0]
+    config = load_config(validator.home / "config.toml")
+    guard = SigningGuard(config)
+    guard.check()
+    sign(config.comet.home, 7)
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(os, "fsync", full)
+        guard.tick()
+        guard.tick()
+    assert caplog.text.count("cannot follow what the key signs") == 1
+    assert read_signed(mark_path(config)) == Signed()
+    guard.tick()
+    assert read_signed(mark_path(config)) == Signed(7, 0, 3)
     guard.close()
 
 
