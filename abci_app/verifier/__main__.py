@@ -10,7 +10,6 @@ os.environ["OPENBLAS_NUM_THREADS"] = os.environ["OMP_NUM_THREADS"] = "1"  # read
 
 import argparse
 import asyncio
-import json
 import logging
 import secrets
 import signal
@@ -30,7 +29,6 @@ from network.aio.keys import KeyFileError, load
 from network.aio.logs import configure
 from network.aio.user_node import UserNode
 from network.errors import ConfigError, DecodeError
-from network.ids import NodeId, node_id
 
 log = logging.getLogger("abci_app.verifier")
 
@@ -58,23 +56,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 async def _run(config: ValidatorConfig, settings: VerifierConfig, memory_file: Path) -> None:
     """Wire the parts and run until a signal comes."""
-    genesis = config.node.genesis.read_bytes()
     keys = load(settings.keys)
-    committee = committee_of(genesis)
-    validator = committee.get(keys.signing.public)
-    if validator is None:
-        raise KeyFileError(f"{settings.keys} is not the key of a verifier in {config.node.genesis}")
     scorer = Scorer(settings.reference)
     client = client_of(config.node)
     user_node = UserNode(lambda: client.directory_now, secrets.token_bytes, path_sets=1)
     verifier = Verifier(
-        VerifierCore(keys.signing, validator, settings.group, secrets.token_bytes, memory=_memory(memory_file)),
+        VerifierCore(keys.signing, settings.group, secrets.token_bytes, memory=_memory(memory_file)),
         client,
         Challenger(user_node, lambda: client.directory_now, settings.group),
         scorer,
         key=keys.signing,
         group=settings.group,
-        committee=tuple(sorted(committee.values())),
         memory_file=memory_file,
     )
     await client.start()
@@ -83,7 +75,7 @@ async def _run(config: ValidatorConfig, settings: VerifierConfig, memory_file: P
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    log.info("verifier ready", extra={"fields": {"validator": validator.hex()}})
+    log.info("verifier ready", extra={"fields": {"key": keys.signing.public.hex()}})
     waiting = asyncio.create_task(stop.wait())
     try:
         done, _ = await asyncio.wait([*tasks, waiting], return_when=asyncio.FIRST_COMPLETED)
@@ -95,15 +87,6 @@ async def _run(config: ValidatorConfig, settings: VerifierConfig, memory_file: P
         await asyncio.gather(*tasks, waiting, return_exceptions=True)
         await user_node.close()
         await client.close()
-
-
-def committee_of(genesis: bytes) -> dict[bytes, NodeId]:
-    """Verifier key to validator id, for every member that the genesis document names. Raises ConfigError."""
-    try:
-        rows = json.loads(genesis)["app_state"]["verifiers"]
-        return {bytes.fromhex(row["verifier_key"]): node_id(bytes.fromhex(row["consensus_key"])) for row in rows}
-    except (ValueError, KeyError, TypeError) as error:
-        raise ConfigError(f"the genesis file names no verifiers: {error!r}") from error
 
 
 def _memory(path: Path) -> Memory | None:

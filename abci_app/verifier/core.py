@@ -55,6 +55,7 @@ class _Epoch:
     record: EpochRecord
     params: Params
     plan: Plan
+    validator: bytes
     busy: list[Step] = field(default_factory=list)
     refused: list[Step] = field(default_factory=list)
     scheduled: list[bytes] = field(default_factory=list)
@@ -69,14 +70,12 @@ class VerifierCore:
     def __init__(
         self,
         key: SigningKey,
-        validator: bytes,
         group: str,
         rng: Callable[[int], bytes],
         *,
         memory: Memory | None = None,
     ) -> None:
         self._key = key
-        self._validator = validator
         self._group = group
         self._rng = rng
         self._memory = memory or Memory()
@@ -142,10 +141,12 @@ class VerifierCore:
             return []
         if (self._memory.epoch, self._memory.beacon) != (event.epoch.number, event.epoch.beacon):
             late = self._height - event.epoch.first_height >= window(Step.COMMIT, event.params)[1]
-            owned = () if late else owned_challenges(self._key, event.epoch, event.params, self._group, event.nodes)
+            idle = late or not event.validator
+            owned = () if idle else owned_challenges(self._key, event.epoch, event.params, self._group, event.nodes)
             self._memory = Memory(event.epoch.number, event.epoch.beacon, challenges=owned)
         made = plan(self._key, event.epoch, event.params, self._memory.challenges)
-        self._epoch = _Epoch(event.epoch, event.params, made)
+        refused = [] if event.validator else list(Step)  # who is no member has nothing to do until the next epoch
+        self._epoch = _Epoch(event.epoch, event.params, made, event.validator, refused=refused)
         return [Remember(self._memory), *self._due()]
 
     def _due(self) -> list[Command]:
@@ -241,7 +242,7 @@ class VerifierCore:
         if step is Step.PRESCORE or not scores:
             return self._on_submitted(step, accepted=True)
         salt = sheet_salt(self._key, epoch.record)
-        sheet = ScoreSheet(epoch.record.number, self._validator, tuple(scores), salt)
+        sheet = ScoreSheet(epoch.record.number, epoch.validator, tuple(scores), salt)
         self._memory.sheet = sheet
         return [Remember(self._memory), self._commit_scores(sheet)]
 

@@ -17,11 +17,15 @@ class HeightSeen:
 
 @dataclass(frozen=True, slots=True)
 class EpochRead:
-    """The running epoch, the parameters, and the live model nodes of the group, as proven."""
+    """The running epoch, the parameters, the live model nodes of the group, and our own committee id, as proven.
+
+    `validator` is empty while this verifier is no member's: before it is voted in, after it left or was jailed.
+    """
 
     epoch: EpochRecord
     params: Params
     nodes: tuple[DirectoryEntry, ...]
+    validator: bytes
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,9 +34,11 @@ from network.chain_records import (
     OpenedChallenges,
     Params,
     TranscriptRecord,
+    ValidatorRecord,
     group_key,
     opened_key,
     transcript_key,
+    validator_key,
 )
 from network.chain_tx import challenge_hash
 from network.crypto import SigningKey
@@ -79,7 +81,6 @@ class Verifier:
         *,
         key: SigningKey,
         group: str,
-        committee: tuple[bytes, ...],
         memory_file: Path,
     ) -> None:
         self._core = core
@@ -88,7 +89,7 @@ class Verifier:
         self._scorer = scorer
         self._key = key
         self._group = group
-        self._committee = committee
+        self._committee: tuple[bytes, ...] = ()
         self._memory_file = memory_file
         self._tasks: dict[asyncio.Task[None], int | None] = {}
         self._failures = 0
@@ -163,13 +164,27 @@ class Verifier:
                 return
             params, _height = await self._client.load(Params, PARAMS_KEY)
             directory = await self._client.directory()
+            validator = await self._read_committee()
         except (ChainUnavailable, ProofRejected) as error:
             log.info("the epoch cannot be read yet", extra={"fields": {"reason": error}})
             self._core.failed_to_read()
             return
         assert params is not None
         log.info("epoch begins", extra={"fields": {"epoch": epoch.number, "first_height": epoch.first_height}})
-        self._tell(EpochRead(epoch, params, directory.models(self._group, trusted_only=False)), None)
+        if not validator:
+            log.warning("this key is no committee member's verifier: the epoch goes without it")
+        self._tell(EpochRead(epoch, params, directory.models(self._group, trusted_only=False), validator), None)
+
+    async def _read_committee(self) -> bytes:
+        """Learn who is in the committee; our own id in it, empty when our key is no member's."""
+        own = b""
+        members = tuple(member.address for member in await self._client.committee())
+        for validator in members:
+            record, _ = await self._client.load(ValidatorRecord, validator_key(validator))
+            if record is not None and record.power and record.verifier_key == self._key.public:
+                own = validator
+        self._committee = members
+        return own
 
     async def _submit(self, command: Submit) -> None:
         epoch = self._core.number

@@ -1,5 +1,6 @@
 """The verifier's epochs as transcripts: what it sees, what it does; late starts, refusals and restarts."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -22,7 +23,7 @@ from abci_app.verifier.events import (
 from abci_app.verifier.memory import memory_from_json
 from network import vrf
 from network.chain_records import DirectoryEntry, EpochRecord, TranscriptRecord
-from network.chain_tx import Score, Transcript, challenge_hash, sheet_hash
+from network.chain_tx import Score, Transcript, TxKind, challenge_hash, sheet_hash
 from network.crypto import SigningKey, sha256
 from network.ids import Role
 from network.inference import ReplyStatement
@@ -32,11 +33,11 @@ VALIDATOR = bytes(20)
 FIRST = 101
 EPOCH = EpochRecord(3, FIRST, sha256(b"beacon"))
 NODES = tuple(DirectoryEntry(sha256(bytes((n,)))[:20], role=Role.MODEL, group="g") for n in range(8))
-READ = EpochRead(EPOCH, DEFAULT, NODES)
+READ = EpochRead(EPOCH, DEFAULT, NODES, VALIDATOR)
 
 
 def new_core(memory: Any = None) -> VerifierCore:
-    return VerifierCore(KEY, VALIDATOR, "g", lambda count: bytes(count), memory=memory)
+    return VerifierCore(KEY, "g", lambda count: bytes(count), memory=memory)
 
 
 def plain(commands: list[Any]) -> list[Any]:
@@ -213,3 +214,15 @@ def test_a_restart_goes_on_where_it_was(moment: int) -> None:
     assert kinds == {2: [Step.PUBLISH], 4: [Step.SCORE]}.get(moment, [])
     if moment >= 4:
         assert saved.sheet is not None and remembered(again.on_event(Submitted(Step.SCORE, True), 3)).sheet == saved.sheet
+
+
+def test_who_is_no_member_waits_for_the_next_epoch() -> None:
+    core = new_core()
+    core.on_event(at(0))
+    assert plain(core.on_event(replace(READ, validator=b""))) == []
+    for offset in (1, DEFAULT.commit_end, DEFAULT.send_end, DEFAULT.publish_end, DEFAULT.score_end):
+        assert plain(core.on_event(at(offset))) == []
+    assert core.next_height() == FIRST + DEFAULT.epoch_blocks
+    assert core.on_event(at(DEFAULT.epoch_blocks)) == [ReadEpoch()]
+    voted_in = replace(READ, epoch=replace(EPOCH, number=4, first_height=FIRST + DEFAULT.epoch_blocks))
+    assert [command.kind for command in plain(core.on_event(voted_in))] == [TxKind.PROVE_VRF, TxKind.COMMIT_CHALLENGES]
