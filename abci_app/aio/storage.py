@@ -95,11 +95,10 @@ class LevelStore:
             if value is not None:
                 batch.put(key, value)
         changes = _flat(staged.rows, staged.nodes)
-        stands = self._rows.present if genesis is None else base.get
+        stood = self._rows.all_present(changes) if genesis is None else [base.get(key) for key in changes]
         put, undo = batch.put, undo_key(staged.height, b"")
-        for key, value in changes.items():
-            stood = stands(key)
-            put(undo + key, b"\x00" if stood is None else b"\x01" + stood)
+        for (key, value), before_it in zip(changes.items(), stood, strict=True):
+            put(undo + key, b"\x00" if before_it is None else b"\x01" + before_it)
             if value is None:
                 batch.delete(key)
             else:

@@ -3,7 +3,7 @@
 The key map is here; `storage.py` writes it. What it means: `docs/ledger.md` section 2, `docs/adr/0010-undo-log.md`.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from heapq import merge
 from itertools import islice
@@ -52,6 +52,11 @@ class Rows:
             self._present[key] = value
             self._trim()
         return value
+
+    def all_present(self, keys: Iterable[bytes]) -> list[bytes | None]:
+        """What stands under each of these keys."""
+        held = self._present
+        return [held[key] if key in held else self.present(key) for key in keys]
 
     def wrote(self, changes: Mapping[bytes, bytes | None]) -> None:
         """These values stand there now."""
