@@ -7,6 +7,7 @@ partitions, wiped disks. Two replicas keep their state on disk, the others in me
 import random
 import shutil
 import tempfile
+from enum import Enum
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from evals.ledger.simulator.build import build, draw_powers
+from evals.ledger.simulator.build import Home, build, draw_powers, settle
 from evals.ledger.simulator.byzantine import Forgery, forge
 from evals.ledger.simulator.committee import Conduct
 from evals.ledger.simulator.parliament import KINDS
@@ -31,7 +32,28 @@ from evals.ledger.simulator.town import Town, check_height, check_rows
 from evals.ledger.simulator.world import Genesis
 
 REPLICAS = 5  # four validators and one that only follows
+ON_DISK = (0, 4)
+picks = st.integers(0, 59)
 replica_numbers = st.integers(0, REPLICAS - 1)
+
+
+class Return(Enum):
+    """How a stopped replica comes back."""
+
+    AS_IT_WAS = "with its data"
+    WIPED = "without them: the application replays the chain from its genesis"
+    OLD_COPY = "with an older copy of them: the application is behind its node"
+    ROLLED_BACK = "one height back, application and node together"
+    SYNCED = "without them, from a peer's snapshot"
+    SYNCED_FROM_LIARS = "the same, and every chunk comes bent at first"
+
+
+def one_of(numbers: list[int], pick: int) -> int:
+    return numbers[pick % len(numbers)]
+
+
+def bent(chunk: bytes) -> bytes:
+    return chunk[:-1] + bytes([chunk[-1] ^ 1])
 
 
 class Replicas(RuleBasedStateMachine):
@@ -44,10 +66,17 @@ class Replicas(RuleBasedStateMachine):
     @initialize(seed=st.integers(0, 2**32), liar=st.sampled_from(list(Conduct)))
     def begin(self, seed: int, liar: Conduct) -> None:
         draw = random.Random(seed)
-        folders = [self.folder / "r0", None, None, None, self.folder / "r4"]
         genesis = Genesis(draw_powers(draw))
-        self.town = Town(genesis, build(genesis, folders), draw, conducts=[Conduct.HONEST, liar])
+        folders = [self.folder / f"r{at}" if at in ON_DISK else None for at in range(REPLICAS)]
+        self.homes = [Home(folder, genesis.app_state()) for folder in folders]
+        self.town = Town(genesis, settle(genesis, self.homes), draw, conducts=[Conduct.HONEST, liar])
         self.town.live(6)
+
+    def running(self) -> list[int]:
+        return [at for at, replica in enumerate(self.town.sim.replicas) if replica.up]
+
+    def stopped(self) -> list[int]:
+        return [at for at, replica in enumerate(self.town.sim.replicas) if not replica.up]
 
     @rule(txs=st.integers(0, 5), lost=st.integers(0, 2))
     def block(self, txs: int, lost: int) -> None:
@@ -80,37 +109,42 @@ class Replicas(RuleBasedStateMachine):
             sim.offences.append(Offence(sim.address(at), height, kind))
         self.town.live(1)
 
-    @rule(at=replica_numbers, point=st.sampled_from(list(CrashPoint)))
-    def crash_inside_a_block(self, at: int, point: CrashPoint) -> None:
-        if self.town.sim.replicas[at].up:
-            self.town.live(2, Trouble(crashes={at: point}))
+    @precondition(lambda self: self.running())
+    @rule(pick=picks, point=st.sampled_from(list(CrashPoint)))
+    def crash_inside_a_block(self, pick: int, point: CrashPoint) -> None:
+        self.town.live(2, Trouble(crashes={one_of(self.running(), pick): point}))
 
-    @rule(at=replica_numbers)
-    def stop(self, at: int) -> None:
-        if self.town.sim.replicas[at].up:
-            self.town.sim.replicas[at].stop()
+    @precondition(lambda self: self.running())
+    @rule(pick=picks, copied=st.booleans())
+    def stop(self, pick: int, copied: bool) -> None:
+        """A replica goes down, perhaps after a copy of its data has been put aside."""
+        at = one_of(self.running(), pick)
+        self.town.sim.replicas[at].stop()
+        if copied and at in ON_DISK:
+            self.homes[at].back_up()
 
-    @rule(at=replica_numbers)
-    def start(self, at: int) -> None:
-        if not self.town.sim.replicas[at].up:
-            self.town.sim.start(at)
+    @precondition(lambda self: self.stopped())
+    @rule(pick=picks, way=st.sampled_from(list(Return)))
+    def come_back(self, pick: int, way: Return) -> None:
+        at = one_of(self.stopped(), pick)
+        sim, home = self.town.sim, self.homes[at]
+        if way in (Return.WIPED, Return.SYNCED, Return.SYNCED_FROM_LIARS):
+            sim.replicas[at].wipe()
+        if way in (Return.SYNCED, Return.SYNCED_FROM_LIARS):
+            if sim.state_sync(at, bent if way is Return.SYNCED_FROM_LIARS else None):
+                return
+        elif way is Return.OLD_COPY and at in ON_DISK:
+            home.put_back()
+        elif way is Return.ROLLED_BACK and at in ON_DISK:
+            self._roll_back(at)
+        sim.start(at)
 
-    @rule(at=replica_numbers)
-    def lose_the_disk(self, at: int) -> None:
-        """The application replays the chain from its genesis."""
-        replica = self.town.sim.replicas[at]
-        if not replica.up:
-            replica.wipe()
-            self.town.sim.start(at)
-
-    @rule(at=replica_numbers, bent=st.booleans())
-    def state_sync(self, at: int, bent: bool) -> None:
-        """A lost disk filled from a peer's snapshot, each of whose chunks may come bent at first."""
-        replica = self.town.sim.replicas[at]
-        if not replica.up:
-            replica.wipe()
-            if not self.town.sim.state_sync(at, (lambda raw: raw[:-1] + bytes([raw[-1] ^ 1])) if bent else None):
-                self.town.sim.start(at)
+    def _roll_back(self, at: int) -> None:
+        """Application and node go back by one height together, and will decide it again alike."""
+        replica, store = self.town.sim.replicas[at], self.homes[at].open()
+        if store.height == replica.stored == replica.state and store.height - 1 >= max(1, store.oldest):
+            replica.step_back(store.rollback())
+        store.close()
 
     @rule(cut=st.sets(replica_numbers, max_size=3))
     def partition(self, cut: set[int]) -> None:
@@ -139,6 +173,10 @@ class Replicas(RuleBasedStateMachine):
             check_rows(late)
             for replica in self.town.sim.replicas:
                 replica.stop()
+            for at in ON_DISK:
+                store = self.homes[at].open()
+                store.verify_all()
+                store.close()
         shutil.rmtree(self.folder)
 
 

@@ -82,17 +82,39 @@ class Home:
 
     def begin(self) -> Process:
         """The application as a starting process makes it."""
-        store: ClosableStore = self._memory
-        if self._path is not None:
-            store = LevelStore(self._path, chain_id=CHAIN_ID, genesis_hash=sha256(self._app_state))
+        store: ClosableStore = self._memory if self._path is None else self.open()
         return LocalProcess(store, self._app_state, self._shelf.serve(store), self.version)
+
+    def open(self) -> LevelStore:
+        """The data directory of a stopped replica, as an operator's command opens it."""
+        assert self._path is not None, "this replica keeps its state in memory"
+        return LevelStore(self._path, chain_id=CHAIN_ID, genesis_hash=sha256(self._app_state))
+
+    def back_up(self) -> None:
+        """Copy the data directory of a stopped replica aside."""
+        assert self._path is not None
+        shutil.rmtree(self._backup, ignore_errors=True)
+        shutil.copytree(self._path, self._backup)
+
+    def put_back(self) -> bool:
+        """Put the copy in the directory's place; False when there is none."""
+        if self._path is None or not self._backup.exists():
+            return False
+        self.erase()
+        shutil.copytree(self._backup, self._path)
+        return True
+
+    @property
+    def _backup(self) -> Path:
+        assert self._path is not None
+        return self._path.with_name(f"{self._path.name}.backup")
 
     def erase(self) -> None:
         """Lose it all."""
         self._memory = MemoryStore()
         self._shelf = MemoryShelf()
         if self._path is not None:
-            shutil.rmtree(self._path)
+            shutil.rmtree(self._path, ignore_errors=True)
 
 
 def build(genesis: Genesis, folders: Sequence[Path | None]) -> Simulation:

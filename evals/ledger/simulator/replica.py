@@ -85,6 +85,11 @@ class Replica:
             return self.stop()
         self.state = self.stored
 
+    def step_back(self, height: int) -> None:
+        """`cometbft rollback --hard` beside the application's: the node forgets everything above this height."""
+        assert not self.up and height <= self.stored
+        self.stored = self.state = height
+
     def begin_empty(self) -> None:
         """Begin the process of a wiped replica that shall not replay: its node has forgotten its blocks, too."""
         assert not self.up
