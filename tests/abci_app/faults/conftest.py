@@ -153,23 +153,28 @@ def _until(holds: Callable[[], Any], explain: Callable[[], str], limit: float = 
         time.sleep(0.05)
 
 
-def in_block(validator: Any, raw: bytes, heights: "range") -> Any:
-    """The tx_result of a transaction in these blocks, or None.
+_decided: dict[tuple[Path, int], list[str]] = {}  # the transactions of blocks that were read: those never change
+
+
+def in_block(validator: Any, raw: bytes) -> Any:
+    """The tx_result of a transaction, from the first block that has it, or None.
 
     Blocks are asked, not the index: CometBFT fires its events last, and a crash before that leaves a block unindexed."""
     wanted = base64.b64encode(raw).decode()
-    for height in heights:
-        txs = validator.call("block", height=str(height))["block"]["data"]["txs"]
-        if wanted in txs:
+    for height in range(1, validator.height() + 1):
+        place = (validator.home, height)
+        if place not in _decided:
+            _decided[place] = validator.call("block", height=str(height))["block"]["data"]["txs"]
+        if wanted in _decided[place]:
             results = validator.call("block_results", height=str(height))["txs_results"]
-            return results[txs.index(wanted)]
+            return results[_decided[place].index(wanted)]
     return None
 
 
 @pytest.fixture
 def in_a_block() -> Callable[[Any, bytes], Any]:
-    """The tx_result of a transaction, from whichever block has it; None when none has."""
-    return lambda validator, raw: in_block(validator, raw, range(1, validator.height() + 1))
+    """The tx_result of a transaction, from the first block that has it; None when none has."""
+    return in_block
 
 
 @pytest.fixture
@@ -178,15 +183,11 @@ def committed() -> Callable[[Any, bytes], Any]:
 
     def send(validator: Any, raw: bytes) -> Any:
         found: list[Any] = []
-        read = max(0, validator.height() - 60)
 
         def decided() -> bool:
-            nonlocal read
             with contextlib.suppress(OSError, RuntimeError, ValueError):  # in the pool already, or nobody listens just now
                 validator.send(raw)
-            height = validator.height()
-            found.append(in_block(validator, raw, range(read + 1, height + 1)))
-            read = max(read, height)
+            found.append(in_block(validator, raw))
             return found[-1] is not None
 
         _until(decided, validator.log)
@@ -270,6 +271,34 @@ def decide(committed: Callable[[Any, bytes], Any]) -> Callable[..., int]:
         return 0
 
     return run
+
+
+@pytest.fixture
+def configure() -> Callable[[Any, str], None]:
+    """More lines for the last table of a validator's config.toml, [app], or tables after it."""
+    return _configure
+
+
+def _configure(validator: Any, lines: str) -> None:
+    with (validator.home / "config.toml").open("a") as file:
+        file.write(lines)
+
+
+@pytest.fixture
+def joiner() -> Callable[[Any, list[str]], Any]:
+    """One more node of a running chain, not started yet, which will join by state sync with the help of these RPCs."""
+
+    def join(chain: Any, rpcs: list[str]) -> Any:
+        fresh = chain.join("fresh")
+        trusted = chain.validators[0].call("commit", height="2")["signed_header"]["commit"]["block_id"]["hash"]
+        servers = ", ".join(f'"{rpc}"' for rpc in rpcs)
+        sync = f'\n[comet.statesync]\nrpc_servers = [{servers}]\ntrust_height = 2\ntrust_hash = "{trusted}"\n'
+        _configure(fresh, sync)
+        comet = fresh.home / "comet" / "config" / "config.toml"
+        comet.write_text(comet.read_text().replace("[statesync]\n", '[statesync]\ndiscovery_time = "5s"\n', 1))
+        return fresh
+
+    return join
 
 
 @pytest.fixture

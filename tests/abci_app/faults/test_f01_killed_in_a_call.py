@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import random
+import shutil
 import socket
 from collections.abc import Callable
 from typing import Any
@@ -143,9 +144,43 @@ def test_f01_killed_in_the_calls_of_vote_extensions(
     chain.wait_height(2)
     for method in ("extend_vote", "verify_vote_extension"):
         for phase in PHASES:
+            assert first.stop() == 0  # else the supervisor would wait longer after each death
+            first.start()
+            until(lambda: first.height() > 0, first.log)
             height = first.height()
             fault.crash(method, phase, calls=3)
             until(fault.crashed, first.log)
             seconds = until(lambda h=height: first.height() >= h + 2, first.log)
             measured("F1", method=method, phase=phase, recovered_s=round(seconds, 2))
     same_everywhere(chain)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["offer_snapshot", "apply_snapshot_chunk"])
+def test_f01_killed_while_it_joins_by_a_snapshot(
+    make_chain: Any, fast: Any, faults: Any, until: Any, configure: Any, joiner: Any, measured: Any, method: str
+) -> None:
+    """A start in the middle of a state sync begins it again, with nothing left of the first try."""
+    chain = make_chain(1, params=fast, interval_ms=200)
+    first = chain.validators[0]
+    configure(first, "snapshot_interval = 5\nsnapshot_keep = 10\n")
+    first.start()
+    until(lambda: first.height() >= 12, first.log)
+    fresh = joiner(chain, [first.rpc, first.rpc])
+    fault = faults(fresh)
+    for phase in PHASES:
+        fault.crash(method, phase, calls=40)
+        fresh.start()
+        until(fault.crashed, fresh.log)
+        goal = first.height()
+        seconds = until(lambda h=goal: fresh.height() >= h, fresh.log)
+        base = int(fresh.call("status")["sync_info"]["earliest_block_height"])
+        assert base > 1, f"it replayed the chain instead\n{fresh.log()[-3000:]}"
+        measured("F1", method=method, phase=phase, where=fault.crashed()["where"], joined_s=round(seconds, 2), base=base)
+        for height in range(base, goal + 1):
+            assert fresh.app_hash(height) == first.app_hash(height)
+        assert fresh.stop() == 0
+        shutil.rmtree(fresh.home / "app.db")
+        for path in (fresh.home / "comet" / "data").iterdir():
+            if path.name != "priv_validator_state.json":
+                shutil.rmtree(path) if path.is_dir() else path.unlink()

@@ -9,6 +9,7 @@ delays.json    {method: seconds}: the method sleeps first, and with it the whole
 proposer.json  {"txs": [hex, ...]}: a byzantine proposer's block, made whatever the mempool holds, and accepted by itself.
 refuse.json    {}: every proposal is rejected.
 wrong_hash.json  {}: FinalizeBlock answers another app hash than the one it has computed.
+snapshots.json {"lie"}: snapshots are offered and their chunks handed out as a malicious peer would.
 torn.json      {"bytes"}: at the next Commit no file of this process may grow further than this; the kernel then cuts the
                write short and ends the process with SIGXFSZ.
 """
@@ -77,6 +78,27 @@ def ordered_answer(abci: Any, method: str, request: Any) -> Any:
     return None
 
 
+def bend_snapshots(response: Any, lie: str) -> None:
+    """Make this answer to a peer a lie, and note that a lie was told."""
+    before = response.SerializeToString()
+    for snapshot in response.list_snapshots.snapshots if response.HasField("list_snapshots") else ():
+        if lie == "metadata":
+            snapshot.metadata = snapshot.metadata[:-1] + bytes([snapshot.metadata[-1] ^ 1])
+        elif lie == "endless":
+            snapshot.chunks = 90_000
+        elif lie == "another chain":
+            snapshot.metadata = bytes(len(snapshot.metadata))
+            snapshot.hash = bytes(32)
+    if response.HasField("load_snapshot_chunk"):
+        chunk = response.load_snapshot_chunk.chunk
+        if lie == "chunk" and chunk:
+            response.load_snapshot_chunk.chunk = chunk[:-1] + bytes([chunk[-1] ^ 1])
+        elif lie == "empty chunk":
+            response.load_snapshot_chunk.chunk = b""
+    if response.SerializeToString() != before:
+        (FOLDER / "lied").write_text(lie)
+
+
 def wrap(dispatch: ModuleType) -> None:
     respond: Callable[[Any, str, Any], Any] = dispatch.respond
 
@@ -91,6 +113,10 @@ def wrap(dispatch: ModuleType) -> None:
         if method == "finalize_block" and order("wrong_hash") is not None:
             response = respond(app, method, request)
             response.finalize_block.app_hash = bytes(32)
+            return response
+        if method.endswith(("_snapshots", "_chunk")) and (bent := order("snapshots")) is not None:
+            response = respond(app, method, request)
+            bend_snapshots(response, bent["lie"])
             return response
         crash = order("crash") or {}
         if crash.get("method") != method:
