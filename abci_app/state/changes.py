@@ -48,6 +48,8 @@ def check_stateless(proposal: Propose) -> None:
         require_label(proposal.group.name, "group")
         if bool(proposal.group.model_hash) != bool(proposal.group.scheme):
             raise TxError(BAD_FIELD, "a group to add has a model hash and a scheme, one to remove has neither")
+        if proposal.group.scheme:
+            require_label(proposal.group.scheme, "scheme")
     if proposal.upgrade is not None:
         require_label(proposal.upgrade.name, "upgrade")
 

@@ -10,8 +10,8 @@ from network.aio.registration import with_work
 from network.chain_records import PARAMS_KEY, Params
 from network.chain_tx import RegisterNode, RetireNode, TxKind, UpdateNode
 from network.cli import home, proposals
-from network.cli.output import CommandFailed, run, show_fields, show_json
-from network.codec import Message
+from network.cli.output import USAGE, CommandFailed, run, show_fields, show_json
+from network.codec import Message, encode
 from network.ids import ROLE_WORDS
 
 ROLES = {word: role for role, word in ROLE_WORDS.items()}
@@ -50,10 +50,16 @@ async def submit(arguments: argparse.Namespace) -> int:
 
 
 async def _transaction(arguments: argparse.Namespace, held: NodeKeys, client: ChainClient) -> tuple[TxKind, Message]:
-    if arguments.what not in ("propose", "vote"):
-        return transaction(arguments, held)
-    params = (await client.load(Params, PARAMS_KEY))[0] if getattr(arguments, "change", "") == "params" else None
-    return proposals.transaction(arguments, params)
+    if arguments.what in ("propose", "vote"):
+        params = (await client.load(Params, PARAMS_KEY))[0] if getattr(arguments, "change", "") == "params" else None
+        kind, body = proposals.transaction(arguments, params)
+    else:
+        kind, body = transaction(arguments, held)
+    try:
+        encode(body)
+    except ValueError as error:
+        raise CommandFailed(f"a value does not fit: {error}", USAGE) from error
+    return kind, body
 
 
 def transaction(arguments: argparse.Namespace, held: NodeKeys) -> tuple[TxKind, Message]:

@@ -12,7 +12,7 @@ from network.codec import Message
 def check_stateless(body: Message) -> None:
     """A title of printable characters, and one change of the right shape."""
     assert isinstance(body, Propose)
-    if not body.title or not all(" " <= character != "\x7f" for character in body.title):
+    if not body.title or not all(" " <= character < "\x7f" or character > "\x9f" for character in body.title):
         raise TxError(BAD_FIELD, "title: 1 to 128 bytes without control characters")
     changes.check_stateless(body)
 

@@ -27,6 +27,7 @@ MANY = {"params": DEFAULT, "cancel": "next"}
         {"group": GroupChange("", KEY, "s")},
         {"group": GroupChange("g", KEY)},
         {"group": GroupChange("g", b"", "s")},
+        {"group": GroupChange("g", KEY, "\x1b[2J")},
         {"upgrade": UpgradePlan("a b", 5, 2)},
     ],
 )
