@@ -177,16 +177,11 @@ def _next(home: Path, founder: bool, consensus: SigningKey, verifier: NodeKeys, 
     watch = f"watch it: planetserve validator status {home}"
     keep = f"back up {home}/comet/config/priv_validator_key.json and {home}/*keys.json where nobody else can read them"
     if founder:
-        return [
-            begin,
-            watch,
-            f"others join with: planetserve validator init HOME --genesis {home}/genesis.json --peer PEER",
-            keep,
-        ]
-    asked = f"--consensus-key {consensus.public.hex()} --verifier-key {verifier.signing.public.hex()} --name {name}"
-    return [
-        begin,
-        watch,
-        f"once it has caught up, a committee member proposes it: planetserve tx propose validator {asked}",
-        keep,
-    ]
+        join = f"others join with: planetserve validator init HOME --genesis {home}/genesis.json --peer PEER"
+        return [begin, watch, join, keep]
+    propose = (
+        "once it has caught up, a committee member proposes it, and the others vote: planetserve tx propose validator "
+        f"--consensus-key {consensus.public.hex()} --verifier-key {verifier.signing.public.hex()} --name {name} "
+        "--keys verifier_keys.json"
+    )
+    return [begin, watch, propose, keep]

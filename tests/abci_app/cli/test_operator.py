@@ -191,8 +191,6 @@ def test_a_second_validator_joins_the_chain_of_the_first(
 ) -> None:
     with started(home):
         until(lambda: height(home) > 0, home)
-        node = json.loads((home / "comet" / "config" / "node_key.json").read_text())
-        assert node["priv_key"]
         shown = subprocess.run(
             [comet_binary, "show-node-id", f"--home={home / 'comet'}"], capture_output=True, text=True, check=True
         )
@@ -205,6 +203,22 @@ def test_a_second_validator_joins_the_chain_of_the_first(
             until(lambda: height(joined) >= 5, joined)
             assert document("status", joined)["cometbft"]["peers"] == 1
             assert document("status", joined)["cometbft"]["missed_blocks"] is None, "it has no vote yet"
+            step = next(step for step in said["next"] if "tx propose validator" in step)
+            words = step[step.index("tx propose validator") : step.index("--keys")].split()
+            where = ["--keys", home / "verifier_keys.json", "--rpc", f"http://{ports[0]}", "--genesis", home / "genesis.json"]
+            command = [sys.executable, "-m", "network.cli.main", *words, *map(str, where)]
+            proposed = subprocess.run(command, capture_output=True, text=True, check=False)
+            assert proposed.returncode == 0, proposed.stderr + proposed.stdout
+            until(lambda: signs(joined), joined)
+
+
+def signs(home: Path) -> bool:
+    """Whether the validator has a vote and its signature is in one of the latest commits."""
+    comet = look(load_config(home / "config.toml"))["cometbft"]
+    if not comet or not comet["voting_power"] or not comet["missed_blocks"]:
+        return False
+    missed, seen = comet["missed_blocks"].split(" of ")
+    return int(missed) < int(seen)
 
 
 def test_init_overwrites_nothing_and_leaves_nothing_half(tmp_path: Path, comet_binary: Path) -> None:
