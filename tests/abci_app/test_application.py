@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -182,6 +183,35 @@ def test_what_must_crash(app: Application) -> None:
         app.finalize_block(context(3), [])
     with pytest.raises(AssertionError):
         app.init_chain(GENESIS)
+
+
+def test_what_check_tx_admits_counts_until_the_next_commit(tmp_path: Path) -> None:
+    """A mempool holds no more of a signer than the signer may still spend; after a Commit CometBFT asks again."""
+    document = json.loads(STATE)
+    document["params"]["tx_quota"] = 8
+    small = json.dumps(document).encode()
+    store = LevelStore(tmp_path / "db", chain_id=CHAIN, genesis_hash=bytes(32))
+    app = Application(store, CHAIN, small)
+    app.init_chain(replace(GENESIS, app_state=small))
+    advance(app, 1, [user(0)])
+    renewals = [update(0, nonce) for nonce in range(2, 12)]
+    assert [app.check_tx(raw).code for raw in renewals] == [0] * 7 + [errors.QUOTA_EXCEEDED] * 3
+    assert app.check_tx(update(1, 1)).code == errors.UNKNOWN_SIGNER
+    committee = build_tx(TxKind.COMMIT_SCORES, CommitScores(0, bytes(32)), key=KEYS[3], chain_id=CHAIN, nonce=1)
+    assert app.check_tx(committee).code == 0, "another signer's tokens are its own"
+    advance(app, 2, renewals[:2])
+    assert [app.check_tx(raw).code for raw in renewals[2:]] == [0] * 5 + [errors.QUOTA_EXCEEDED] * 3, "five are left"
+    advance(app, 3, renewals[2:])
+    assert app.committed_codes() == [0] * 5 + [errors.QUOTA_EXCEEDED] * 3, "a proposer that forces them gains nothing"
+    store.close()
+
+
+def test_a_strangers_registration_must_succeed_as_things_stand(app: Application) -> None:
+    app.init_chain(GENESIS)
+    advance(app, 1, [])
+    body = RegisterNode(Role.MODEL, "m", exchange_public(bytes(range(32))), "a:1", "f", "nowhere", bytes(32))
+    raw = build_tx(TxKind.REGISTER_NODE, body, key=KEYS[2], chain_id=CHAIN, nonce=1)
+    assert app.check_tx(raw).code == errors.UNKNOWN_GROUP
 
 
 def test_what_is_remembered_of_transactions_is_bounded(app: Application, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,9 +10,11 @@ from hypothesis import strategies as st
 
 from abci_app.state import errors, governance
 from abci_app.state.challenge import parameters
+from abci_app.state.context import Misbehavior
 from network.chain_records import GOVERNANCE_KEY, GovernanceRecord, ProposalStatus, group_key, proposal_key
 from network.chain_tx import GroupChange, Propose, TxKind, ValidatorChange
 from network.crypto import SigningKey
+from network.ids import node_id
 
 HASH = bytes(range(32))
 GROUP = {"group": GroupChange("tiny", HASH, "llamacpp-mt19937-v1")}
@@ -119,21 +121,26 @@ def test_old_proposals_are_dropped_but_pending_ones_kept(ledger: Any, monkeypatc
     assert ledger.state.get(proposal_key(1)) is None, "closed, it is older than what is kept"
 
 
-actions = st.tuples(st.sampled_from(["propose", "vote", "reject"]), st.integers(0, 5), st.integers(1, 6), st.integers(0, 12))
+steps = st.sampled_from(["propose", "vote", "reject", "crime"])
+actions = st.tuples(steps, st.integers(0, 5), st.integers(1, 6), st.integers(0, 12))
+    st.sampled_from(["propose", "vote", "reject", "crime"]), st.integers(0, 5), st.integers(1, 6), st.integers(0, 12)
+)
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.lists(actions, max_size=6), max_size=20))
 def test_any_run_of_votes_keeps_the_invariants(make_ledger: Callable[..., Any], blocks: list[Any]) -> None:
-    """[F22] Members come, change power and leave as the votes will; the engine's set follows every time (see `Ledger`)."""
+    """[APP-GOV-1] Members come, change power, leave and are jailed; the engine's set follows every time (see `Ledger`)."""
     ledger = make_ledger(voting_blocks=7)
     for block in blocks:
-        txs = []
+        txs, crimes = [], []
         for what, member, number, power in block:
-            if what == "propose":
+            if what == "crime":
+                crimes.append(Misbehavior(1 + number % 2, node_id(ledger.consensus[member].public), 1 + ledger.height // 2))
+            elif what == "propose":
                 key = ledger.consensus[number % 6].public
                 change = ValidatorChange(key, ledger.verifiers[number % 6].public, power // 4, f"v{number % 6}")
                 txs.append(ledger.propose(member, validator=change))
             else:
                 txs.append(ledger.vote(member, number, what == "vote"))
-        ledger.block(*txs)
+        ledger.block(*txs, misbehavior=tuple(crimes))
