@@ -123,8 +123,6 @@ def test_old_proposals_are_dropped_but_pending_ones_kept(ledger: Any, monkeypatc
 
 steps = st.sampled_from(["propose", "vote", "reject", "crime"])
 actions = st.tuples(steps, st.integers(0, 5), st.integers(1, 6), st.integers(0, 12))
-    st.sampled_from(["propose", "vote", "reject", "crime"]), st.integers(0, 5), st.integers(1, 6), st.integers(0, 12)
-)
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
