@@ -109,12 +109,12 @@ class Replicas(RuleBasedStateMachine):
             sim.offences.append(Offence(sim.address(at), height, kind))
         self.town.live(1)
 
-    @precondition(lambda self: self.running())
+    @precondition(lambda self: len(self.stopped()) < 3)
     @rule(pick=picks, point=st.sampled_from(list(CrashPoint)))
     def crash_inside_a_block(self, pick: int, point: CrashPoint) -> None:
         self.town.live(2, Trouble(crashes={one_of(self.running(), pick): point}))
 
-    @precondition(lambda self: self.running())
+    @precondition(lambda self: len(self.stopped()) < 2)
     @rule(pick=picks, copied=st.booleans())
     def stop(self, pick: int, copied: bool) -> None:
         """A replica goes down, perhaps after a copy of its data has been put aside."""
@@ -126,7 +126,22 @@ class Replicas(RuleBasedStateMachine):
     @precondition(lambda self: self.stopped())
     @rule(pick=picks, way=st.sampled_from(list(Return)))
     def come_back(self, pick: int, way: Return) -> None:
-        at = one_of(self.stopped(), pick)
+        self._come_back(one_of(self.stopped(), pick), way)
+
+    @rule(at=st.sampled_from(ON_DISK), way=st.sampled_from(list(Return)), heights=st.integers(0, 9))
+    def an_operator_at_work(self, at: int, way: Return, heights: int) -> None:
+        """Stop, copy, go on a while, stop again, and come back in one of the ways."""
+        if self.town.sim.replicas[at].up:
+            self.town.sim.replicas[at].stop()
+        if way is Return.OLD_COPY:
+            self.homes[at].back_up()
+            self.town.sim.start(at)
+            for _ in range(heights):
+                self.town.live(1)
+            self.town.sim.replicas[at].stop()
+        self._come_back(at, way)
+
+    def _come_back(self, at: int, way: Return) -> None:
         sim, home = self.town.sim, self.homes[at]
         if way in (Return.WIPED, Return.SYNCED, Return.SYNCED_FROM_LIARS):
             sim.replicas[at].wipe()
@@ -146,7 +161,7 @@ class Replicas(RuleBasedStateMachine):
             replica.step_back(store.rollback())
         store.close()
 
-    @rule(cut=st.sets(replica_numbers, max_size=3))
+    @rule(cut=st.sets(replica_numbers, max_size=2))
     def partition(self, cut: set[int]) -> None:
         self.town.sim.partition([cut, set(range(REPLICAS)) - cut])
 
@@ -184,7 +199,7 @@ CALM = [HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_
 
 TestReplicasAgree = Replicas.TestCase
 TestReplicasAgree.settings = settings(
-    max_examples=15, stateful_step_count=20, deadline=None, derandomize=True, suppress_health_check=CALM
+    max_examples=20, stateful_step_count=25, deadline=None, derandomize=True, suppress_health_check=CALM
 )
 
 
