@@ -152,10 +152,10 @@ class Supervisor:
         plan = upgrades.announced(self._config)
         try:
             registry = upgrades.load(self._config).switch(plan)
+            self._python = upgrades.python(registry)
         except ConfigError as error:
             raise UpgradeMissing(str(error)) from error
         upgrades.save(self._config, registry)
-        self._python = upgrades.python(registry)
         self._end_verifier()
         logger.info("upgrade %s at height %d: the application goes on with %s", plan.name, plan.height, self._python)
 

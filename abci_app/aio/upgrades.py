@@ -30,8 +30,12 @@ def save(config: ValidatorConfig, upgrades: Upgrades) -> None:
 
 
 def python(upgrades: Upgrades) -> str:
-    """The interpreter that runs the application now."""
+    """The interpreter that runs the application now. Raises ConfigError when it is gone."""
     entry = upgrades.find(upgrades.current)
+    if entry is not None and not Path(entry.python).is_file():
+        raise ConfigError(
+            f"{entry.python}, the release of the upgrade {entry.name!r}, does not exist any more; make the environment again"
+        )
     return sys.executable if entry is None else entry.python
 
 

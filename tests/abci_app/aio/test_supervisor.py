@@ -4,14 +4,17 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from abci_app.aio.comet import environment
 from abci_app.aio.preflight import preflight
 from abci_app.aio.settings import load_config
 from abci_app.aio.supervisor import is_ready
+from abci_app.config import StateSync
 from network.config import Address
 from network.errors import ConfigError
 
@@ -102,3 +105,38 @@ def test_preflight_names_what_is_missing(make_chain: Callable[..., Any]) -> None
     genesis.write_text(genesis.read_text() + " ")
     with pytest.raises(ConfigError, match="a foreign chain's home"):
         preflight(config)
+
+
+@pytest.mark.parametrize(
+    ("said", "refused"),
+    [("0.38.25", ""), ("0.39.0", ""), ("0.40.1", ""), ("0.39.4", "0.39.4"), ("1.0.1", "1.0.1"), ("", "of no version")],
+)
+def test_two_lines_of_cometbft_are_taken(make_chain: Callable[..., Any], tmp_path: Path, said: str, refused: str) -> None:
+    validator = make_chain(1).validators[0]
+    binary = tmp_path / "cometbft"
+    binary.write_text(f"#!/bin/sh\necho {said}\n")
+    binary.chmod(0o755)
+    config = load_config(validator.home / "config.toml")
+    config = replace(config, comet=replace(config.comet, binary=binary))
+    if not refused:
+        preflight(config)
+        return
+    with pytest.raises(ConfigError, match=f"is CometBFT {refused}; v0.38 or v0.40 is needed"):
+        preflight(config)
+
+
+def test_state_sync_and_metrics_reach_cometbft_by_its_environment(make_chain: Callable[..., Any]) -> None:
+    validator = make_chain(1).validators[0]
+    config = load_config(validator.home / "config.toml")
+    sync = StateSync(("http://127.0.0.1:1", "http://127.0.0.1:2"), 7, "AB" * 32, "1h0m0s")
+    wanted = replace(config, comet=replace(config.comet, statesync=sync, prometheus=Address("127.0.0.1", 5)))
+    assert environment(config).keys() == {"GOMAXPROCS", "GOGC"}
+    words = environment(wanted)
+    assert words["CMT_STATESYNC_RPC_SERVERS"] == "http://127.0.0.1:1,http://127.0.0.1:2"
+    assert words["CMT_INSTRUMENTATION_PROMETHEUS_LISTEN_ADDR"] == "127.0.0.1:5"
+    preflight(wanted)
+    own = config.comet.home / "config" / "config.toml"
+    own.write_text(own.read_text().partition("[statesync]")[0])
+    with pytest.raises(ConfigError, match=r"no \[statesync\] table to be set from ours"):
+        preflight(wanted)
+    preflight(config)

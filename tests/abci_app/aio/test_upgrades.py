@@ -13,7 +13,7 @@ import pytest
 
 from abci_app.aio import upgrades
 from abci_app.aio.settings import load_config
-from abci_app.upgrades import Environment, Upgrades
+from abci_app.upgrades import Environment, Plan, Upgrades
 from network.errors import ConfigError
 
 OLD_RELEASE = """
@@ -80,6 +80,19 @@ def test_an_environment_that_is_not_new_enough_is_said(old: Any) -> None:
     assert old.process.wait() == 4, old.log()
     old.process = None
     assert "is not that release" in old.log()
+
+
+def test_an_environment_that_has_gone_is_said(old: Any, tmp_path: Path) -> None:
+    config = load_config(old.home / "config.toml")
+    python = new_release(tmp_path)
+    registry = Upgrades().add("spring", str(python)).switch(Plan("spring", 4, 2))
+    assert upgrades.python(registry) == str(python)
+    upgrades.save(config, registry)
+    python.unlink()
+    old.start()
+    assert old.process.wait() == 3, old.log()
+    old.process = None
+    assert "does not exist any more" in old.log()
 
 
 def test_a_lost_note_or_a_foreign_registry_is_said(make_chain: Callable[..., Any]) -> None:
