@@ -7,6 +7,7 @@ import pytest
 from abci_app.abci.pb import abci_pb2 as abci
 from evals.ledger.simulator.build import Home, build, settle
 from evals.ledger.simulator.simulation import Offence
+from evals.ledger.simulator.sync import INTERVAL
 from evals.ledger.simulator.town import Town, check_rows
 from evals.ledger.simulator.world import Genesis, member
 from network.chain_tx import Propose, UpgradePlan, ValidatorChange
@@ -130,4 +131,27 @@ def test_when_all_are_late_the_chain_waits_and_goes_on_with_the_new_release() ->
         home.version = 2
         one.sim.start(at)
     lives(one, 3)
+    one.check()
+
+
+def test_a_late_release_that_joins_by_a_snapshot_ends_before_its_first_block() -> None:
+    genesis = Genesis((10, 10, 10, 10))
+    homes = [Home(None, genesis.app_state()) for _ in range(5)]
+    for home in homes[:4]:
+        home.version = 2
+    one = Town(genesis, settle(genesis, homes), random.Random(7))
+    one.sim.replicas[4].stop()
+    lives(one, 2)
+    decide(one, Propose("upgrade", upgrade=UpgradePlan("second", 6, 2)))
+    while one.sim.height < INTERVAL + 2:
+        lives(one, 1)
+    replica = one.sim.replicas[4]
+    replica.wipe()
+    one.sim.state_sync(4)
+    assert not replica.up and replica.ended is not None
+    assert (replica.ended.name, replica.ended.version) == ("second", 2)
+    homes[4].version = 2
+    replica.wipe()
+    one.sim.state_sync(4)
+    lives(one, 2)
     one.check()

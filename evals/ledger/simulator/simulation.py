@@ -141,7 +141,7 @@ class Simulation:
             running = [self.replicas[at] for at in sorted(group) if self.replicas[at].up]
             tallest = max((self.replicas[at].stored for at in group if self.replicas[at].up), default=0)
             for replica in running:
-                while replica.stored < tallest:
+                while replica.up and replica.stored < tallest:
                     replica.decide(self.chain[replica.stored])
 
     def step(self, trouble: Trouble | None = None) -> Decided | None:
