@@ -39,6 +39,8 @@ def guard(arguments: argparse.Namespace) -> int:
             except ConfigError:
                 state = Signed()  # unreadable: what is written instead stands above the mark
             wanted = Signed(arguments.raise_to, 0, 3)
+            if not 0 < arguments.raise_to < 2**62:
+                raise ConfigError(f"--raise-to {arguments.raise_to}: no chain has a block of that height")
             if wanted < max(mark, state):
                 raise ConfigError(
                     f"--raise-to {arguments.raise_to}: this key has signed {max(mark, state)}; it never goes back"

@@ -49,13 +49,15 @@ def look(settings: ValidatorConfig) -> dict[str, Any]:
     comet = _comet(settings.comet.rpc) if pid is not None else None
     registry = upgrades.load(settings)
     state, mark = read_state(settings.comet.home), read_signed(mark_path(settings))
+    processes = _children(pid)
     document: dict[str, Any] = {
         "name": settings.node.name,
         "chain_id": settings.node.chain_id,
         "running": pid is not None,
         "reason": _reason(pid, app, comet),
         "supervisor": pid,
-        "processes": _children(pid),
+        "processes": processes,
+        "verifier": "not enabled" if settings.verifier is None else "running" if "verifier" in processes else "not running",
         "application": {key: app[key] for key in ("ready", "reason", "height", "epoch")} if app is not None else None,
         "cometbft": comet,
         "signed": asdict(state) if state is not None else None,

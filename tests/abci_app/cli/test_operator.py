@@ -92,6 +92,7 @@ def test_a_validator_s_life(home: Path) -> None:
         until(lambda: height(home) >= 5, home)
         well = document("status", home)
         assert set(well["processes"]) == {"application", "cometbft"} and well["application"]["ready"]
+        assert well["verifier"] == "not enabled"
         assert well["cometbft"]["voting_power"] == 10 and well["cometbft"]["missed_blocks"].startswith("0 of ")
         assert well["disk"]["application_bytes"] > 0 and well["signed"]["height"] >= 5
         for command in (("reset", home, "--yes"), ("guard", home, "--raise-to", "900")):
@@ -180,6 +181,7 @@ def test_a_lost_signing_state_is_raised_and_never_lowered(home: Path) -> None:
     refused = run("start", home)
     assert refused.returncode == 3 and f"has signed height {signed}" in refused.stderr and "--raise-to" in refused.stderr
     assert run("guard", home, "--raise-to", str(signed - 1)).returncode == 3
+    assert "no chain has" in run("guard", home, "--raise-to", str(2**63)).stderr
     raised = document("guard", home, "--raise-to", str(signed + 50))
     assert raised["state"] == raised["mark"] == {"height": signed + 50, "round": 0, "step": 3}
     assert json.loads(state.read_text()).keys() == {"height", "round", "step"}, "no signature that could be used again"
