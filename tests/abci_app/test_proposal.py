@@ -25,7 +25,7 @@ KEYS = [SigningKey(sha256(b"proposal", bytes([number]))) for number in range(6)]
 VERIFIER, REGISTERED, STRANGER = KEYS[0], KEYS[1:4], KEYS[4:]
 STATE = json.dumps(
     {
-        "params": {"registration_work": 0, "registrations_per_block": 3},
+        "params": {"registration_work": 0, "registrations_per_block": 3, "tx_quota": 64},
         "verifiers": [{"consensus_key": KEYS[5].public.hex(), "verifier_key": VERIFIER.public.hex(), "name": "v"}],
     }
 ).encode()

@@ -67,9 +67,9 @@ def test_what_waits_counts(ledger: Any) -> None:
     ledger.block(register(ledger, 0))
     raw = ledger.tx(KEYS[0], TxKind.UPDATE_NODE, UpdateNode())
     by = rules(ledger.state)
-    assert admit(decode_tx(raw), len(raw), ledger.state, by, waiting=62) == (Account(decode_tx(raw).nonce, 0, 2), True)
+    assert admit(decode_tx(raw), len(raw), ledger.state, by, waiting=14) == (Account(decode_tx(raw).nonce, 0, 2), True)
     with pytest.raises(errors.TxError) as caught:
-        admit(decode_tx(raw), len(raw), ledger.state, by, waiting=63)
+        admit(decode_tx(raw), len(raw), ledger.state, by, waiting=15)
     assert caught.value.code == errors.QUOTA_EXCEEDED
 
 

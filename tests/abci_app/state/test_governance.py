@@ -102,7 +102,7 @@ def test_power_is_counted_when_votes_are(ledger: Any) -> None:
 def test_parameters_change_between_epochs(ledger: Any) -> None:
     wanted = replace(parameters(ledger.state), tx_quota=99, max_block_bytes=2 << 20)
     ledger.block(ledger.propose(0, params=wanted), ledger.vote(1, 1), ledger.vote(2, 1))
-    assert ledger.to(5).consensus_params is None and parameters(ledger.state).tx_quota == 64
+    assert ledger.to(5).consensus_params is None and parameters(ledger.state).tx_quota == 16
     result = ledger.block()
     assert parameters(ledger.state) == wanted
     assert result.consensus_params is not None and result.consensus_params.block_max_bytes == 2 << 20
