@@ -106,11 +106,12 @@ class _Relay:
 
     def _status(self) -> dict[str, object]:
         listed = self._chain.directory_now.get(self._keys.node_id) is not None
+        reason = self._chain.trouble or ("" if listed else "not in the directory yet")
         return {
             "name": self._node.name,
             "role": "relay",
-            "ready": listed,
-            "reason": "" if listed else "not in the directory yet",
+            "ready": not reason,
+            "reason": reason,
             "node_id": self._keys.node_id.hex(),
             "address": str(self._node.listen),
             "directory_height": self._chain.directory_now.height,

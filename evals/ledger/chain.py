@@ -132,6 +132,7 @@ class Chain:
         self.name = "PlanetServe's ledger" if ours else "CometBFT's kvstore"
         self._folder = tempfile.TemporaryDirectory(prefix="ps-bench-")
         self.validators = _write(Path(self._folder.name), binary, ours, free_ports(VALIDATORS * PORTS_EACH, first_port))
+        self.genesis = Path(self._folder.name) / "genesis.json"
 
     def __enter__(self) -> "Chain":
         try:

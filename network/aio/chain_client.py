@@ -102,6 +102,16 @@ class ChainClient:
         """The light client below: verified blocks, counts, and whether the chain forked."""
         return self._light
 
+    @property
+    def trouble(self) -> str:
+        """Why nothing that the chain says is believed any more; empty unless it forked."""
+        return "" if self._light.fork is None else str(self._light.fork)
+
+    @property
+    def bytes_read(self) -> int:
+        """How many bytes of answers came from the RPC servers."""
+        return self._rpc.bytes_read
+
     async def call(self, method: str, params: Mapping[str, object]) -> Any:
         """The unproven result of any RPC method. Raises RpcError or ChainUnavailable."""
         return await self._rpc.call(method, params)

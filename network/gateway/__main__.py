@@ -112,6 +112,8 @@ class Gateway:
 
     def not_ready(self) -> str:
         """Why a request would fail now; empty when it would not."""
+        if self._client.trouble:
+            return self._client.trouble
         if not self._client.directory_now.record.entries:
             return "the list of live nodes has not been read from the chain yet"
         if not self._client.directory_now.groups():

@@ -113,7 +113,7 @@ class Sidecar:
         """What `GET /status` answers."""
         node = self._config.node
         entry = self._chain.directory_now.get(self._keys.node_id)
-        reason = "" if self._engine.healthy else "the engine does not answer"
+        reason = self._chain.trouble or ("" if self._engine.healthy else "the engine does not answer")
         if not reason and entry is None:
             reason = "not in the directory yet"
         return {
