@@ -1,9 +1,10 @@
-"""`validator doctor`: reads all of a stopped validator's ledger and compares everything with everything."""
+"""`validator doctor`: reads all of a stopped validator's ledger, compares everything with everything, asks the invariants."""
 
 import argparse
 
 from abci_app.cli import place
-from network.cli.output import show_fields, show_json
+from abci_app.state import invariants
+from network.cli.output import CommandFailed, show_fields, show_json
 
 
 def add_parser(kinds: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -19,6 +20,9 @@ def doctor(arguments: argparse.Namespace) -> int:
     """Say how much was found sound; what is not ends the command with its name and the way out."""
     with place.opened(place.config(arguments)) as store:
         found = store.verify_all()
+        faults = invariants.check(store.version(store.height))
+    if faults:
+        raise CommandFailed("the files are sound, but no such state can be reached; report it: " + "; ".join(faults))
     document = {
         "height": found.height,
         "app_hash": found.app_hash.hex(),
