@@ -15,6 +15,8 @@ from network.errors import ConfigError
 PROFILES = ("seeded", "paper")
 LEAST_QUOTA = 8  # tokens: a node must be able to register, renew and move within one epoch
 LEAST_VERIFIER_QUOTA = 512  # tokens: an epoch's commitments, challenges, transcripts and scores at their largest
+# What is voted is enacted at an epoch's end: no vote may put that, or the next vote, out of the committee's reach.
+LONGEST_EPOCH, LEAST_VOTING, LONGEST_VOTING = 1_000_000, 5, 10_000_000
 LEAST_BLOCK_BYTES = 1024 * 1024  # a block must be able to hold the evidence that genesis allows in one
 
 DEFAULT = Params(
@@ -61,7 +63,11 @@ def validate(params: Params) -> Params:
         offset: int = getattr(params, name)
         _require(offset > before, name, f"{offset} must be greater than the offset before it, {before}")
         before = offset
-    _require(params.epoch_blocks >= before, "epoch_blocks", f"{params.epoch_blocks} must be at least reveal_end, {before}")
+    held = params.epoch_blocks
+    _require(held >= before, "epoch_blocks", f"{held} must be at least reveal_end, {before}")
+    _require(
+        held <= LONGEST_EPOCH, "epoch_blocks", f"{held} must not exceed {LONGEST_EPOCH}: votes are enacted at an epoch's end"
+    )
     for name in ("assignment", "alpha", "beta", "tau", "threshold", "initial_reputation"):
         amount: int = getattr(params, name)
         _require(0 <= amount <= UNIT, name, f"{amount} must lie within 0..{UNIT}")
@@ -87,7 +93,9 @@ def _validate_admission(params: Params) -> None:
     bits = params.registration_work
     _require(0 <= bits <= MAX_WORK_BITS, "registration_work", f"{bits} bits must lie within 0..{MAX_WORK_BITS}")
     _require(params.registrations_per_block >= 1, "registrations_per_block", "0 would let nobody join")
-    _require(params.voting_blocks >= 1, "voting_blocks", "must be 1 at least")
+    held = params.voting_blocks
+    in_reach = LEAST_VOTING <= held <= LONGEST_VOTING
+    _require(in_reach, "voting_blocks", f"{held} must lie within {LEAST_VOTING}..{LONGEST_VOTING}")
     _require(params.evidence_blocks >= 1, "evidence_blocks", "must be 1 at least")
     size = params.max_block_bytes
     fits = size == 0 or LEAST_BLOCK_BYTES <= size <= MAX_BLOCK_BYTES

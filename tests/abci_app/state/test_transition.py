@@ -108,7 +108,7 @@ def run(blocks: Sequence[Sequence[bytes]], *, restart: bool) -> tuple[bytes, lis
 
 
 changes = st.one_of(
-    st.builds(lambda quota: {"params": replace(DEFAULT, tx_quota=quota, voting_blocks=3)}, st.integers(8, 12)),
+    st.builds(lambda quota: {"params": replace(DEFAULT, tx_quota=quota, voting_blocks=5)}, st.integers(8, 12)),
     st.builds(
         lambda number, power: {
             "validator": ValidatorChange(KEYS[number].public, sha256(KEYS[number].public), power, f"v{number}")
