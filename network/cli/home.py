@@ -92,9 +92,8 @@ def _trust_root(text: str) -> TrustRoot:
 
 def _configured_root(node: dict[str, Any]) -> TrustRoot | None:
     """The trust root that a node's configuration names."""
-    if "trust_height" not in node or "trust_hash" not in node:
-        return None
-    return TrustRoot(int(node["trust_height"]), parse_digest(str(node["trust_hash"]), "node.trust_hash"))
+    height = node.get("trust_height")
+    return TrustRoot(height, parse_digest(str(node.get("trust_hash")), "node.trust_hash")) if isinstance(height, int) else None
 
 
 def _configurations(home: Path) -> list[dict[str, Any]]:

@@ -68,6 +68,10 @@ def test_relays_are_of_as_many_families_as_the_manifest_says() -> None:
     assert len({node.config["node"]["family"] for node in made().of("relay")}) == 16
 
 
+def test_a_home_may_lie_unused_for_years() -> None:
+    assert {node.config["node"]["trusting_period_s"] for node in made().nodes} == {10 * 365 * 24 * 3600}
+
+
 def test_every_node_has_another_validator_first() -> None:
     firsts = [node.config["node"]["rpc"][0] for node in made().of("relay")]
     assert len(set(firsts)) == 4

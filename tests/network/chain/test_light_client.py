@@ -12,8 +12,9 @@ import pytest
 from network.aio import chain_client, light_witnesses
 from network.aio.chain_client import ChainClient, ForkDetected, ProofRejected
 from network.chain_records import PARAMS_KEY
-from network.config import TrustRoot
+from network.config import TrustRoot, node_config
 from network.crypto import SigningKey
+from network.errors import ConfigError
 from network.light import TrustExpired, check_block
 from network.light_headers import LightBlock
 from network.light_json import light_block
@@ -186,6 +187,29 @@ async def test_a_disk_that_takes_no_memory_stops_nobody(chain: Any, tmp_path: Pa
     async with client_of(chain, memory=tmp_path / "nowhere" / "light.json") as client:
         assert (await client.read(KEY)).value == VALUE
     assert "was not written" in caplog.text
+
+
+async def test_a_role_remembers_beside_its_keys(chain: Any, tmp_path: Path) -> None:
+    (tmp_path / "genesis.json").write_bytes(chain.genesis_json())
+    table = {
+        "name": "r",
+        "chain_id": chain.trust.chain_id,
+        "listen": "127.0.0.1:8800",
+        "metrics": "127.0.0.1:9800",
+        "rpc": [chain.url],
+        "genesis": "genesis.json",
+        "keys": "role/keys.json",
+        "trusting_period_s": 10 * 365 * 86400,
+    }
+    (tmp_path / "role").mkdir()
+    client = chain_client.client_of(node_config({"node": table}, tmp_path))
+    await client.start()
+    assert await client.call("status", {}) and not client.trouble
+    await client.light.block(chain.height)
+    await client.close()
+    assert json.loads((tmp_path / "role" / "light.json").read_bytes())["root"] == chain.trust.digest.hex()
+    with pytest.raises(ConfigError, match=r"node\.chain_id is 'other'"):
+        chain_client.client_of(node_config({"node": {**table, "chain_id": "other"}}, tmp_path))
 
 
 async def test_earlier_heights_are_read_and_proven(chain: Any) -> None:

@@ -14,6 +14,7 @@ from network.chain_params import Params
 from network.chain_tx import GroupChange, TxKind, UpgradePlan, ValidatorChange, Vote
 from network.cli import chat, home, keys, output, proposals, query, tx
 from network.cli.main import HELP, MODULES, ROLES
+from network.config import TrustRoot
 
 ROOT = Path(__file__).parent.parent.parent.parent
 DOCUMENT = ROOT / "docs" / "cli.md"
@@ -105,6 +106,21 @@ def test_the_home_names_the_network(tmp_path: Path) -> None:
     assert found.rpc == ("http://127.0.0.1:8002",) and found.gateway == "http://127.0.0.1:8001/v1"
     assert place("--rpc", "http://a", "--rpc", "http://b").rpc == ("http://a", "http://b")
     assert place("--genesis", "g.json").genesis == Path("g.json")
+
+
+def test_the_home_names_what_is_trusted(tmp_path: Path) -> None:
+    def place(*words: str) -> home.Place:
+        return home.place(query.parser().parse_args(["nodes", "--home", str(tmp_path), *words]))
+
+    assert (place().root, place().trusting_period) == (None, 7 * 24 * 3600)
+    (tmp_path / "relay-00").mkdir()
+    config = f'[node]\ntrust_height = 7\ntrust_hash = "{"ab" * 32}"\ntrusting_period_s = 900\n'
+    (tmp_path / "relay-00" / "config.toml").write_text(config)
+    assert (place().root, place().trusting_period) == (TrustRoot(7, b"\xab" * 32), 900)
+    assert place("--trust", "9:" + "CD" * 32).root == TrustRoot(9, b"\xcd" * 32)
+    for wrong in ("9", "9:ab", "x:" + "cd" * 32):
+        with pytest.raises(SystemExit):
+            place("--trust", wrong)
 
 
 def test_tables_align_and_say_when_they_are_empty(capsys: pytest.CaptureFixture[str]) -> None:
