@@ -32,8 +32,17 @@ test: setup-dev ## Run every test that takes minutes in all, the localnet's incl
 	@$(BIN)/pytest -m "not slow"
 
 .PHONY: test-slow
-test-slow: setup-dev ## Run the tests that take long (vLLM on a CPU, hours of soak)
+test-slow: setup-dev ## Run the tests that take long (faults of every kind, 10^5 blocks, vLLM on a CPU)
 	@$(BIN)/pytest -m slow
+
+.PHONY: test-comet-next
+test-comet-next: setup-dev ## Run the ledger's tests on CometBFT v0.40.0, the line after the pinned one
+	@COMETBFT_VERSION=0.40.0 $(SETUP) --only cometbft
+	@COMETBFT_VERSION=0.40.0 $(BIN)/pytest -m "not slow" tests/abci_app
+
+.PHONY: fuzz
+fuzz: setup-env ## Feed every decoder random and bent inputs (INPUTS=100000 for each)
+	@$(BIN)/python -m evals.fuzz --inputs $(or $(INPUTS),100000)
 
 .PHONY: test-quick
 test-quick: setup-env ## Run the tests that start no network
