@@ -28,7 +28,7 @@ from abci_app.application import Staged
 from abci_app.state.app_hash import app_hash
 from abci_app.tree import Nodes, Tree
 from network.codec import decode, encode
-from network.errors import DecodeError
+from network.errors import ConfigError, DecodeError
 
 __all__ = ["KEPT_VERSIONS", "LevelStore", "Restoring", "StoreError"]
 
@@ -192,6 +192,9 @@ class Restoring:
     """A data directory while it is restored. Every part is durable when `add` returns; nothing counts before `finish`."""
 
     def __init__(self, path: Path, meta: Meta, adopt: Callable[[Meta], None]) -> None:
+        """Begin. Raises ConfigError where a directory could not take the place of the present one at the end."""
+        if path.is_mount():
+            raise ConfigError(f"app.data: {path} is a mount point, which nothing can replace; name a folder below it")
         clear_leftovers(path)
         self._path = path
         self._meta = meta

@@ -14,6 +14,7 @@ from abci_app.aio.storage import LevelStore, StoreError
 from abci_app.application import Staged
 from abci_app.state.app_hash import app_hash
 from abci_app.tree import Tree
+from network.errors import ConfigError
 
 GENESIS = b"g" * 32
 keys = st.binary(min_size=1, max_size=2)
@@ -250,6 +251,15 @@ def test_a_restored_directory_takes_the_place_of_the_other(tmp_path: Path) -> No
     store.close()
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["db"]
     assert open_store(tmp_path / "db").version(7).get(b"k1") == b"v"
+
+
+def test_a_mount_point_is_refused_before_anything_is_restored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = open_store(tmp_path / "db")
+    begin(store)
+    monkeypatch.setattr(Path, "is_mount", lambda path: path == tmp_path / "db")
+    with pytest.raises(ConfigError, match="folder below it"):
+        store.restoring(7, bytes(32))
+    assert store.version(1).get(b"g") == b"1"
 
 
 @pytest.mark.parametrize("crash", ["while restoring", "before the old one goes", "between the two names", "before clearing"])
