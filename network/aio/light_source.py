@@ -70,7 +70,7 @@ class BlockSource:
         while len(rows) < total:
             asked = {"height": str(height), "page": str(page), "per_page": str(PAGE)}
             at, total, part = validators_page((await self._rpc.ask("validators", asked, source))[1])
-            if at != height or not part:
+            if at != height or len(part) != min(PAGE, total - len(rows)) or not part:
                 raise ProofRejected(f"asked for the validators at height {height}, got {len(part)} of those at {at}")
             rows += part
             page += 1

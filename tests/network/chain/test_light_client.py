@@ -100,6 +100,8 @@ async def test_a_hundred_and_one_validators_come_in_two_pages(chain: Any) -> Non
     [
         (lambda answer: {**answer, "block_height": "1"}, "of those at 1"),
         (lambda answer: {**answer, "validators": []}, "got 0 of those"),
+        (lambda answer: {**answer, "validators": answer["validators"][:1]}, "got 1 of those"),  # else 10,000 pages of one
+        (lambda answer: {**answer, "total": "0"}, "got 5 of those"),
         (lambda answer: {**answer, "validators": answer["validators"][:3], "total": "3"}, "not the set"),
         (lambda answer: {**answer, "validators": answer["validators"][:1] * 5}, "twice"),
         (lambda answer: {**answer, "total": "10001"}, "10001 validators"),
