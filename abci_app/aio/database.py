@@ -45,7 +45,7 @@ def open_database(path: Path) -> "plyvel.DB":
             str(path),
             create_if_missing=True,
             paranoid_checks=True,
-            # At 100,000 rows a read takes 250 us without the cache and the filters, and compaction follows every other block.
+            # With LevelDB's defaults reading takes half of a block's time at 100,000 rows; hashes do not compress.
             write_buffer_size=4 << 20,
             lru_cache_size=32 << 20,
             bloom_filter_bits=10,
