@@ -88,6 +88,15 @@ class _MemoryVersion:
     nodes: dict[bytes, bytes]
 
 
+@dataclass(frozen=True, slots=True)
+class _Executed:
+    """What a block made of the latest state."""
+
+    block: Block
+    result: BlockResult
+    staged: Staged
+
+
 class Application:
     """One replica's application. Methods are called one at a time. `app_state` is the genesis document's, as JSON.
 
@@ -119,6 +128,8 @@ class Application:
         self._state: tuple[int, State] | None = None
         self._waiting: dict[bytes, int] = {}  # signer -> tokens of what CheckTx admitted since the last Commit
         self._admitting: tuple[Rules, BlockContext] | None = None  # of the next block, until the next Commit
+        self._proposed: Block | None = None
+        self._executed: _Executed | None = None
         if store.height:
             require_supported(State(store.version(store.height)), 0)
 
@@ -189,7 +200,7 @@ class Application:
                 opened.append((raw, self._open(raw, self.chain_id).tx))
         return choose(opened, self._present(), max_bytes)
 
-    def process_proposal(self, txs: Sequence[bytes]) -> bool:
+    def process_proposal(self, txs: Sequence[bytes], block: BlockContext | None = None) -> bool:
         """Whether an honest `prepare_proposal` could have made this block: every envelope opens. Anything else a
         transaction may get wrong costs it a code in FinalizeBlock, not the proposer its block."""
         try:
@@ -197,19 +208,25 @@ class Application:
                 self._open(raw, self.chain_id)
         except TxError:
             return False
+        self._proposed = Block(block, tuple(txs)) if block is not None else None
         return True
+
+    def execute_ahead(self) -> None:
+        """Execute the proposal accepted last while the validators vote on it. It changes nothing: FinalizeBlock takes what
+        came of it if that very block is decided, and else executes the one that is."""
+        proposed, self._proposed = self._proposed, None
+        if proposed is not None:
+            self._executed = None
+            self._executed = self._execute(proposed)
 
     def finalize_block(self, block: BlockContext, txs: Sequence[bytes]) -> tuple[BlockResult, bytes]:
         """Apply the decided block and stage the outcome. May come again for the same height."""
-        before = self._present()
-        expected = self._store.height + 1 if self._store.height else self._initial_height()
-        assert block.height == expected, f"FinalizeBlock of height {block.height}, expected {expected}"
-        after, result = apply_block(before, Block(block, tuple(txs)), self._open)
-        rows = tuple((key, value) for key, value in after.changes() if before.get(key) != value)
-        root, nodes = Tree(self._latest_nodes()).update(rows)
-        self._codes = [tx_result.code for tx_result in result.tx_results]
-        self._staged = Staged(block.height, app_hash(root), rows, tuple(nodes.items()))
-        return result, self._staged.app_hash
+        decided, executed = Block(block, tuple(txs)), self._executed
+        if executed is None or executed.block != decided:
+            executed = self._execute(decided)
+        self._codes = [tx_result.code for tx_result in executed.result.tx_results]
+        self._staged = executed.staged
+        return executed.result, executed.staged.app_hash
 
     def commit(self) -> int:
         """Make the staged version durable. Answers the lowest height whose block CometBFT must keep; 0 lets it keep all."""
@@ -246,9 +263,19 @@ class Application:
         record = self._present().load(EpochRecord, CURRENT_EPOCH_KEY)
         return record.number if record is not None else None
 
+    def _execute(self, block: Block) -> "_Executed":
+        before, height = self._present(), block.context.height
+        expected = self._store.height + 1 if self._store.height else self._initial_height()
+        assert height == expected, f"FinalizeBlock of height {height}, expected {expected}"
+        after, result = apply_block(before, block, self._open)
+        rows = tuple((key, value) for key, value in after.changes() if before.get(key) != value)
+        root, nodes = Tree(self._latest_nodes()).update(rows)
+        return _Executed(block, result, Staged(height, app_hash(root), rows, tuple(nodes.items())))
+
     def _forget_admitted(self) -> None:
+        """Another state is the latest: what was admitted or executed on the one before counts no more."""
         self._waiting.clear()
-        self._admitting = None
+        self._admitting = self._proposed = self._executed = None
 
     def _initial_height(self) -> int:
         assert self._genesis is not None, "FinalizeBlock before InitChain"

@@ -187,7 +187,8 @@ def _prepare_proposal(app: Application, request: abci.RequestPrepareProposal) ->
 
 
 def _process_proposal(app: Application, request: abci.RequestProcessProposal) -> abci.ResponseProcessProposal:
-    return abci.ResponseProcessProposal(status=ACCEPT if app.process_proposal(request.txs) else REJECT)
+    block = _block(app, request, request.proposed_last_commit)
+    return abci.ResponseProcessProposal(status=ACCEPT if app.process_proposal(request.txs, block) else REJECT)
 
 
 def _extend_vote(_app: Application, _request: abci.RequestExtendVote) -> abci.ResponseExtendVote:
@@ -198,11 +199,14 @@ def _verify_vote_extension(_app: Application, request: abci.RequestVerifyVoteExt
     return abci.ResponseVerifyVoteExtension(status=REJECT if request.vote_extension else ACCEPT)
 
 
-def _finalize_block(app: Application, request: abci.RequestFinalizeBlock) -> abci.ResponseFinalizeBlock:
-    commit_hash = _commit_hash(request.hash, request.decided_last_commit)
+def _block(app: Application, request: Any, commit: types.CommitInfo) -> BlockContext:
+    """A block as the state machine sees it, proposed or decided."""
     misbehavior = tuple(Misbehavior(found.type, found.validator.address, found.height) for found in request.misbehavior)
-    block = BlockContext(app.chain_id, request.height, request.hash, commit_hash, misbehavior)
-    result, new_hash = app.finalize_block(block, request.txs)
+    return BlockContext(app.chain_id, request.height, request.hash, _commit_hash(request.hash, commit), misbehavior)
+
+
+def _finalize_block(app: Application, request: abci.RequestFinalizeBlock) -> abci.ResponseFinalizeBlock:
+    result, new_hash = app.finalize_block(_block(app, request, request.decided_last_commit), request.txs)
     return abci.ResponseFinalizeBlock(
         events=events(result.events),
         tx_results=[tx_result(found) for found in result.tx_results],

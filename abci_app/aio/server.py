@@ -113,6 +113,13 @@ class AbciServer:
         self._observe(method, perf_counter() - began, failed)
         return frame(answer)
 
+    def execute_ahead(self) -> None:
+        """Use the time in which the validators vote on what was just accepted."""
+        try:
+            self._app.execute_ahead()
+        except Exception as error:  # noqa: BLE001 - FinalizeBlock will meet the same, and only then does it matter
+            logger.warning("a proposal could not be executed ahead: %r", error)
+
     def admit(self, connection: "_Connection") -> bool:
         """Whether there is room for another connection; if so it counts."""
         if len(self._connections) >= MAX_CONNECTIONS:
@@ -176,6 +183,7 @@ class _Connection(asyncio.Protocol):
         if self._consensus and not self._held:
             while self.work(float("inf")):
                 pass
+            asyncio.get_running_loop().call_soon(self._server.execute_ahead)
         else:
             self._server.turns.ready(self)
         self._read_on()

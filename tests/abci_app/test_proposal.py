@@ -87,9 +87,12 @@ def replica() -> Application:
     return app
 
 
+def context(height: int) -> BlockContext:
+    return BlockContext(CHAIN, height, sha256(bytes([height])), sha256(b"c"))
+
+
 def finalize(app: Application, txs: list[bytes]) -> object:
-    height = app.height + 1
-    return app.finalize_block(BlockContext(CHAIN, height, sha256(bytes([height])), sha256(b"c")), txs)
+    return app.finalize_block(context(app.height + 1), txs)
 
 
 @pytest.fixture(scope="module")
@@ -160,5 +163,28 @@ def test_requirements_of_proposals(
     assert busy.info() == before, "R9: proposals change nothing"
     codes = [result.code for result in finalize(fresh, proposal)[0].tx_results]  # type: ignore[index]
     assert not {1, 2, 3, 4, 5} & set(codes), "nothing that only a block could refuse was proposed"
-    for block in (proposal, other):
-        assert finalize(busy, block) == finalize(fresh, block) == finalize(make(), block), "R11, R12"
+    busy.execute_ahead()
+    for ahead in (proposal, other):
+        if fresh.process_proposal(ahead, context(2)):
+            fresh.execute_ahead()
+        for block in (proposal, other):
+            assert finalize(busy, block) == finalize(fresh, block) == finalize(make(), block), "R11, R12"
+
+
+def test_a_block_executed_ahead_is_the_one_that_is_saved(make: Callable[[], Application]) -> None:
+    """Another block, another commit before it, or another height: executed when it is decided."""
+    ahead, plain = make(), make()
+    txs = [update(REGISTERED[0], 2), score(1)]
+    assert ahead.process_proposal(txs, context(2))
+    ahead.execute_ahead()
+    executed = ahead._executed
+    assert executed is not None and ahead.info() == plain.info(), "R9"
+    assert finalize(ahead, txs) == finalize(plain, txs) and ahead._staged is executed.staged
+    other = ahead.finalize_block(BlockContext(CHAIN, 2, sha256(b"other"), sha256(b"c")), txs)
+    assert ahead._staged is not executed.staged and other[1] == executed.staged.app_hash
+    for app in (ahead, plain):
+        finalize(app, txs[:1])
+        app.commit()
+        app.execute_ahead()
+    assert ahead.info() == plain.info() and ahead._executed is None
+    assert finalize(ahead, txs[1:]) == finalize(plain, txs[1:])
