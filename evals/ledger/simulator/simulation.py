@@ -21,6 +21,8 @@ MAX_ROUNDS = 12
 ACCEPT = 1
 ABSENT, COMMIT, NIL = 1, 2, 3
 
+_GONE = (Decided(abci.RequestFinalizeBlock()), ValidatorSet((), b""))
+
 # Makes a byzantine proposal of an honest one; the mempool of the proposer is its second argument.
 Forge = Callable[[list[bytes], list[bytes]], list[bytes]]
 
@@ -95,7 +97,7 @@ class Simulation:
         """Let go of all but the latest blocks and sets, in a run so long that they would fill this process's memory. What
         has fallen behind, or lost its disk, cannot be brought back after that."""
         for at in range(self._forgotten, self.height - keep):
-            self.chain[at], self._sets[at] = Decided(abci.RequestFinalizeBlock()), ValidatorSet((), b"")
+            self.chain[at], self._sets[at] = _GONE
             self._forgotten = at + 1
 
     def address(self, at: int) -> bytes:
