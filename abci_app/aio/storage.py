@@ -162,7 +162,7 @@ class LevelStore:
 
     def _checked_meta(self, chain_id: str, genesis_hash: bytes) -> Meta:
         try:
-            raw = self._db.get(META_KEY)
+            raw = self._db.get(META_KEY, verify_checksums=True)
             if raw is None:
                 if next(iter(self._db.iterator(include_value=False)), None) is not None:
                     raise StoreError(
