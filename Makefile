@@ -73,6 +73,10 @@ bench-ledger: setup-env ## Time the ledger beside CometBFT's own kvstore, 4 vali
 	@$(SETUP) --only cometbft $(if $(OUTPUT),>&2)
 	@$(BIN)/python -m evals.ledger.bench_ledger $(if $(OUTPUT),--output $(OUTPUT))
 
+.PHONY: bench-snapshots
+bench-snapshots: setup-env ## Time snapshots, restore and the full check (OUTPUT=json)
+	@$(BIN)/python -m evals.ledger.bench_snapshots $(if $(OUTPUT),--output $(OUTPUT))
+
 .PHONY: lock
 lock: ## Resolve the dependencies again into requirements*.txt (needs uv)
 	@printf 'hatchling>=1.27\neditables>=0.5\n' > .lock-build.in
