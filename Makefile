@@ -73,6 +73,11 @@ bench-ledger: setup-env ## Time the ledger beside CometBFT's own kvstore, 4 vali
 	@$(SETUP) --only cometbft $(if $(OUTPUT),>&2)
 	@$(BIN)/python -m evals.ledger.bench_ledger $(if $(OUTPUT),--output $(OUTPUT))
 
+.PHONY: bench-light
+bench-light: setup-env ## Time the light client: skipping, and proven reads over a real chain (OUTPUT=json)
+	@$(SETUP) --only cometbft $(if $(OUTPUT),>&2)
+	@$(BIN)/python -m evals.light.bench_light $(if $(OUTPUT),--output $(OUTPUT))
+
 .PHONY: bench-snapshots
 bench-snapshots: setup-env ## Time snapshots, restore and the full check (OUTPUT=json)
 	@$(BIN)/python -m evals.ledger.bench_snapshots $(if $(OUTPUT),--output $(OUTPUT))
