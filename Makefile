@@ -41,8 +41,12 @@ test-comet-next: setup-dev ## Run the ledger's tests on CometBFT v0.40.0, the li
 	@COMETBFT_VERSION=0.40.0 $(BIN)/pytest -m "not slow" tests/abci_app
 
 .PHONY: fuzz
-fuzz: setup-env ## Feed every decoder random and bent inputs (INPUTS=100000 for each)
-	@$(BIN)/python -m evals.fuzz --inputs $(or $(INPUTS),100000)
+fuzz: setup-env ## Bend inputs until a decoder breaks, one fuzzer per decoder (INPUTS=100000 TARGET=light/)
+	@$(BIN)/python -m evals.fuzz --inputs $(or $(INPUTS),100000) $(if $(TARGET),--target $(TARGET)) $(if $(OUTPUT),--output $(OUTPUT))
+
+.PHONY: soak
+soak: setup-env ## One application process through 100,000 blocks: memory, descriptors, files (BLOCKS=100000)
+	@$(BIN)/python -m evals.ledger.simulator.soak --blocks $(or $(BLOCKS),100000)
 
 .PHONY: test-quick
 test-quick: setup-env ## Run the tests that start no network
