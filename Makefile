@@ -40,6 +40,10 @@ test-comet-next: setup-dev ## Run the ledger's tests on CometBFT v0.40.0, the li
 	@COMETBFT_VERSION=0.40.0 $(SETUP) --only cometbft
 	@COMETBFT_VERSION=0.40.0 $(BIN)/pytest -m "not slow" tests/abci_app
 
+.PHONY: faults
+faults: setup-dev ## Run every fault with real processes (ARGS="-k f06"; root for namespaces and full disks)
+	@$(BIN)/pytest -m "slow or not slow" tests/abci_app/faults $(ARGS)
+
 .PHONY: fuzz
 fuzz: setup-env ## Bend inputs until a decoder breaks, one fuzzer per decoder (INPUTS=100000 TARGET=light/)
 	@$(BIN)/python -m evals.fuzz --inputs $(or $(INPUTS),100000) $(if $(TARGET),--target $(TARGET)) $(if $(OUTPUT),--output $(OUTPUT))
