@@ -5,7 +5,6 @@ Not raising is not enough here: a bent answer that is taken must say what the ho
 
 import base64
 import json
-from dataclasses import replace
 from typing import Any
 
 from abci_app.abci import dispatch
@@ -15,27 +14,15 @@ from evals.fuzz.engine import Target
 from evals.fuzz.mutate import bend_json
 from evals.ledger.simulator.build import LocalProcess
 from evals.ledger.simulator.world import key
+from evals.light.blocks import CHAIN_ID, START, History
 from network import light, light_json
 from network.chain_records import PARAMS_KEY, STORE_NAME
 from network.errors import ConfigError
-from network.light_headers import (
-    BlockId,
-    CommitSignature,
-    Header,
-    LightBlock,
-    SignedHeader,
-    Timestamp,
-    Validator,
-    ValidatorSet,
-    header_hash,
-    precommit_bytes,
-)
+from network.light_headers import Timestamp, header_hash
 from network.light_render import light_block_json
 from network.proof import ProofRejected, check_absence, check_value
 
-_CHAIN_ID = "fuzz-light"
-_START = 1_800_000_000
-_NOW, _PERIOD = _START + 100.0, 86_400.0
+_NOW, _PERIOD = START + 100.0, 86_400.0
 _KEYS = [key("light", str(number)) for number in range(4)]
 _DIGEST = bytes(range(32))
 
@@ -45,39 +32,10 @@ def targets() -> list[Target]:
     return [_blocks(), _genesis(), _proofs(), _included()]
 
 
-def _block(height: int, committee: ValidatorSet) -> LightBlock:
-    """A block that all of the committee signed."""
-    time = Timestamp(_START + height, 5)
-    header = Header(
-        version_block=11,
-        version_app=1,
-        chain_id=_CHAIN_ID,
-        height=height,
-        time=time,
-        last_block_id=BlockId(_DIGEST, 1, _DIGEST),
-        last_commit_hash=_DIGEST,
-        data_hash=_DIGEST,
-        validators_hash=committee.hash,
-        next_validators_hash=committee.hash,
-        consensus_hash=_DIGEST,
-        app_hash=_DIGEST,
-        last_results_hash=_DIGEST,
-        evidence_hash=_DIGEST,
-        proposer_address=committee.validators[0].address,
-    )
-    signed = SignedHeader(header, height, 0, BlockId(header_hash(header), 1, _DIGEST), ())
-    holders = {Validator(one.public, 10).address: one for one in _KEYS}
-    places = [
-        CommitSignature(2, entry.address, time, holders[entry.address].sign(precommit_bytes(signed, time, _CHAIN_ID)))
-        for entry in committee.validators
-    ]
-    return LightBlock(replace(signed, signatures=tuple(places)), committee)
-
-
 def _blocks() -> Target:
-    committee = ValidatorSet(Validator(one.public, 10) for one in _KEYS)
-    root = light.GenesisTrust(_CHAIN_ID, 1, committee.validators, Timestamp(_START, 0))
-    honest = [_block(height, committee) for height in (1, 2, 50)]
+    history = History(members=4, churn=1_000_000)
+    honest = [history.block(height) for height in (1, 2, 50)]
+    root = light.GenesisTrust(CHAIN_ID, 1, honest[0].validators.validators, Timestamp(START, 0))
     known = {block.hash for block in honest}
 
     def run(raw: bytes) -> str:
@@ -87,7 +45,7 @@ def _blocks() -> Target:
             return "not JSON"
         try:
             block = light_json.light_block(document)
-            light.check_step(_CHAIN_ID, root.trusted, block, now=_NOW, trusting_period=_PERIOD)
+            light.check_step(CHAIN_ID, root.trusted, block, now=_NOW, trusting_period=_PERIOD)
         except ProofRejected as error:
             return str(error)
         assert header_hash(block.header) in known, "a header that nobody signed was trusted"
@@ -110,7 +68,7 @@ def _genesis() -> Target:
         {"pub_key": {"type": "tendermint/PubKeyEd25519", "value": base64.b64encode(one.public).decode()}, "power": "10"}
         for one in _KEYS
     ]
-    document = {"chain_id": _CHAIN_ID, "initial_height": "1", "genesis_time": "2027-01-15T08:00:00Z", "validators": rows}
+    document = {"chain_id": CHAIN_ID, "initial_height": "1", "genesis_time": "2027-01-15T08:00:00Z", "validators": rows}
     seeds = [json.dumps(document).encode()]
     return Target("light/genesis", "a trust root, or a refusal", seeds, run, bend_json)
 
