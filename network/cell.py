@@ -3,7 +3,7 @@
     link id 8 | kind 1 | body 1015
 
 A link id is random, chosen by the link's opener, and means nothing on any other link. Several cells share one
-WebSocket frame. Implements `network/README.md` section 3.
+WebSocket frame. Implements `docs/overlay.md` section 3.
 """
 
 import struct

@@ -1,6 +1,6 @@
 """The user's end of one circuit: set it up in one pass, carry data, notice its end. Driven by one table.
 
-Implements `network/README.md` sections 3 and 4. Which relays, and what the data means, are other files' business.
+Implements `docs/overlay.md` sections 3 and 4. Which relays, and what the data means, are other files' business.
 """
 
 from collections.abc import Sequence

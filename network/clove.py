@@ -1,7 +1,7 @@
 """The clove: one of n slices of a request, sealed to the model node.
 
 A proxy learns its length and its return token, nothing else.
-Implements `network/README.md` section 5; why the seal is bound to the onion key and not to the directory's
+Implements `docs/overlay.md` section 5; why the seal is bound to the onion key and not to the directory's
 hash is in `docs/adr/0031-what-a-seal-is-bound-to.md`.
 """
 

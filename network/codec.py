@@ -1,7 +1,7 @@
 """Canonical protobuf: one encoding per message, and a decoder that refuses every other.
 
 Transactions, ledger records, cloves and deltas are frozen dataclasses whose fields carry protobuf field numbers.
-The bytes are ordinary proto3 (any protobuf tool reads them), made canonical by the rules of `network/README.md`
+The bytes are ordinary proto3 (any protobuf tool reads them), made canonical by the rules of `docs/overlay.md`
 section 1: ascending field numbers, minimal varints, defaults omitted, packed integers, no unknown fields. Protobuf's own
 serialisers promise none of this, and signatures and app hashes need all of it.
 

@@ -1,6 +1,6 @@
 """Every wire length of the overlay, derived from hops, n, k and the cell size; no other file adds header sizes.
 
-Implements `network/README.md` sections 2 to 7. One geometry (`GEOMETRY`) is the network's; tests make others.
+Implements `docs/overlay.md` sections 2 to 7. One geometry (`GEOMETRY`) is the network's; tests make others.
 """
 
 from dataclasses import dataclass

@@ -3,7 +3,7 @@
     kind u8 | return token 16 | body
 
 The proxy learns from the user which token stands for which circuit; the model node finds the same token inside the
-seal. Implements `network/README.md` section 6.
+seal. Implements `docs/overlay.md` section 6.
 """
 
 import struct

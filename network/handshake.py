@@ -4,7 +4,7 @@ The CREATE body is one region of slots. A hop opens the front slot with its onio
 the front, appends as many keystream bytes and decrypts the rest: the next hop again sees a full region, and nobody but
 the user knows how many slots are in use. On the way back every hop puts its ephemeral key and its confirmation in front
 of what came from the next hop, under a stream of its own. Data keys come from both ephemeral keys, so an onion key
-stolen later opens nothing. Implements `network/README.md` section 3, reasons in `docs/adr/0033-one-pass-set-up.md`.
+stolen later opens nothing. Implements `docs/overlay.md` section 3, reasons in `docs/adr/0033-one-pass-set-up.md`.
 """
 
 import struct

@@ -3,7 +3,7 @@
 Forward, every hop is an AEAD: it checks the tag in the front slot, decrypts, shifts the slots and appends a keyed filler
 that the user has foreseen, so that the next honest hop drops an altered cell and no hop learns its position. Backward,
 every hop adds a stream layer; only the user can check the end-to-end tag. Counters are nonces: links are ordered, so a
-replayed, reordered or lost cell fails. Implements `network/README.md` section 4, reasons in
+replayed, reordered or lost cell fails. Implements `docs/overlay.md` section 4, reasons in
 `docs/adr/0032-layers.md`.
 """
 

@@ -2,7 +2,7 @@
 
 Any k cloves of a piece release it. Each path has an AEAD key of its own, derived from the reply secret that travelled
 inside the sealed request, so a proxy reads nothing and a bad clove names its path. All reply cloves have one length.
-Implements `network/README.md` section 7.
+Implements `docs/overlay.md` section 7.
 """
 
 import struct

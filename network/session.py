@@ -1,7 +1,7 @@
 """One prompt and its reply across n circuits, at the user's end: split, send, collect any k, order, notice the end.
 
 It knows paths by number and what their proxies say; circuits, links and relays are below it. Implements
-`network/README.md` sections 5 to 7. A reply that stops without its final frame is an error, never silence.
+`docs/overlay.md` sections 5 to 7. A reply that stops without its final frame is an error, never silence.
 """
 
 from network.cell import CLOSE_REASONS, CloseReason, decode_data, hand_over_cells

@@ -2,7 +2,7 @@
 
 The message is encrypted with a fresh AES-256-GCM key that it commits to; the ciphertext is dispersed (XOR parity when
 n = k + 1, Reed-Solomon through zfec otherwise) and the key is shared so that fewer than k shares are uniformly random
-whatever the key is. Implements `network/README.md` section 5; reasons in `docs/adr/0030-s-ida.md`.
+whatever the key is. Implements `docs/overlay.md` section 5; reasons in `docs/adr/0030-s-ida.md`.
 """
 
 from collections.abc import Mapping

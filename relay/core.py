@@ -1,7 +1,7 @@
 """The relay: cells in, cells out. Sans-IO; knows neighbours by link number, never who asks nor what.
 
 A cell is peeled or wrapped and passed on under the next link's id. Anything malformed, unknown, altered or replayed is
-dropped and counted; an altered cell also ends its circuit, both ways. Implements `network/README.md` sections 3 and 4;
+dropped and counted; an altered cell also ends its circuit, both ways. Implements `docs/overlay.md` sections 3 and 4;
 what the last hop of a circuit does besides is in `proxy.py`.
 """
 

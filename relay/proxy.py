@@ -1,7 +1,7 @@
 """The last hop's work: hand each sealed clove to its model node, and bring the replies back under the return token.
 
 A proxy connects only to model nodes that its directory lists. It learns which model node is asked, never by whom nor
-what: the clove is sealed, and one of four. Implements `network/README.md` section 6.
+what: the clove is sealed, and one of four. Implements `docs/overlay.md` section 6.
 """
 
 from collections import Counter

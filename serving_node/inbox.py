@@ -1,7 +1,7 @@
 """The model node's inbox: gathers cloves until any k are there, opens the request, and remembers the ways back.
 
 Sans-IO. Every clove is opened by itself, so a bad one is refused by itself and its proxy told; nothing is kept longer
-than its deadline nor beyond its bounds. Implements `network/README.md` sections 5 to 7.
+than its deadline nor beyond its bounds. Implements `docs/overlay.md` sections 5 to 7.
 """
 
 from collections import Counter

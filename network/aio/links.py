@@ -1,7 +1,7 @@
 """Links: one WebSocket each, a bounded queue, one writer that flushes at once. Used by relays, user nodes, model nodes.
 
 A cell link packs up to 16 cells into a frame. A queue that is full sheds the circuit whose cell has waited longest,
-whole: a circuit that lost one cell could not go on anyway (`network/README.md` section 2).
+whole: a circuit that lost one cell could not go on anyway (`docs/overlay.md` section 2).
 """
 
 import asyncio
