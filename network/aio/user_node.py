@@ -1,37 +1,26 @@
-"""The user node's shell: keeps path sets ready, asks one request over one of them, and forgets it afterwards.
+"""The user node's shell: asks one request over one ready path set, and forgets it afterwards.
 
 Used alike by the gateway and by the verifier: a challenge and a prompt leave through the same lines of code. Every
 request gets circuits of its own; when a relay dies in mid-answer the other paths finish it.
 """
 
 import asyncio
-import logging
 import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
 from functools import partial
 
-from network.aio.circuits import CircuitPool, OpenCircuit
+from network.aio.path_keeper import PathKeeper, ReadyPathSet
 from network.chain_records import DirectoryEntry
 from network.commands import BlamePath, Command, DeliverFrame, EndSession, SendData
 from network.directory import Directory
 from network.events import Event, PathData, PathLost
 from network.freshness import Rng
-from network.geometry import GEOMETRY
 from network.inference import ReplyFrame
-from network.paths import PathSet, RelayHistory, choose_paths
 from network.session import ModelUnreachable, NoCircuits, ReplyTimeout, Session
 
-log = logging.getLogger(__name__)
-
-TAKE_SECONDS = 10.0
 ATTEMPTS = 3
-REPLACEMENTS = 2  # times that circuits of a path set which fail are built over other relays
-REBUILD_SECONDS = 0.1
-RETRY_SECONDS = (0.1, 0.5, 2.0, 5.0)
-TOO_FEW_SECONDS = 1.0  # how often a directory with too few relays is looked at again
-UNUSED_LIFE_SECONDS = (480.0, 720.0)  # unused path sets live for a uniform time within these bounds
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,71 +36,41 @@ class UserNodeStatus:
     reason: str
 
 
-class ReadyPathSet:
-    """n open circuits that nobody uses yet; a path that could not be built is None."""
-
-    def __init__(self, circuits: list[OpenCircuit | None], expires: float) -> None:
-        self.circuits = circuits
-        self.expires = expires
-
-    def close(self) -> None:
-        """End every circuit."""
-        for circuit in self.circuits:
-            if circuit is not None:
-                circuit.close()
-
-
 class UserNode:
     """Asks model nodes anonymously. `directory` answers with the newest verified directory."""
 
     def __init__(
         self, directory: Callable[[], Directory], rng: Rng, *, path_sets: int = 2, clock: Callable[[], float] = time.time
     ) -> None:
-        self._directory = directory
         self._rng = rng
-        self._wanted = path_sets
         self._clock = clock
-        self._pool = CircuitPool(rng, clock)
-        self._history = RelayHistory()
-        self._ready: list[ReadyPathSet] = []
-        self._waiting = 0
-        self._changed = asyncio.Condition()
-        self._wake = asyncio.Event()
-        self._keeper: asyncio.Task[None] | None = None
+        self._paths = PathKeeper(directory, rng, path_sets=path_sets, clock=clock)
         self._sessions = 0
-        self._built = 0
-        self._failed = 0
-        self._reason = "no path set has been built yet"
 
     async def start(self) -> None:
         """Begin to build path sets ahead."""
-        self._keeper = asyncio.create_task(self._keep_ready())
-        self._keeper.add_done_callback(self._on_keeper_done)
+        await self._paths.start()
 
     async def close(self) -> None:
         """End every circuit and link."""
-        if self._keeper is not None:
-            self._keeper.cancel()
-            await asyncio.gather(self._keeper, return_exceptions=True)
-        for path_set in self._ready:
-            path_set.close()
-        self._ready.clear()
-        await self._pool.close()
+        await self._paths.close()
 
     def status(self) -> UserNodeStatus:
         """How this user node stands."""
+        paths = self._paths.status()
         return UserNodeStatus(
-            len(self._ready), self._wanted, self._pool.open_circuits, self._sessions, self._built, self._failed, self._reason
+            paths.path_sets_ready,
+            paths.path_sets_wanted,
+            paths.circuits_open,
+            self._sessions,
+            paths.built,
+            paths.failed,
+            paths.reason,
         )
 
     async def wait_ready(self, timeout: float) -> bool:
         """Wait until a path set is ready; False when none is within `timeout` seconds."""
-        try:
-            async with asyncio.timeout(timeout), self._changed:
-                await self._changed.wait_for(lambda: bool(self._ready))
-        except TimeoutError:
-            return False
-        return True
+        return await self._paths.wait_ready(timeout)
 
     async def ask(self, request: bytes, entry: DirectoryEntry, *, deadline_s: float = 3600.0) -> AsyncGenerator[ReplyFrame]:
         """The reply's frames, in order, up to FINAL or FAILED. Close the generator to cancel at the model node.
@@ -121,7 +80,7 @@ class UserNode:
         """
         give_up = asyncio.get_running_loop().time() + deadline_s
         for attempt in range(ATTEMPTS):
-            path_set = await self._take()
+            path_set = await self._paths.take()
             self._sessions += 1
             try:
                 session = Session(request, entry, self._clock(), self._rng)
@@ -148,7 +107,7 @@ class UserNode:
                 elif isinstance(command, EndSession):
                     if command.error is not None:
                         raise command.error
-                    self._worked(path_set)
+                    self._paths.worked(path_set)
                     return
                 else:
                     self._do(command, path_set)
@@ -177,126 +136,7 @@ class UserNode:
         elif isinstance(command, BlamePath):
             circuit = path_set.circuits[command.path]
             if circuit is not None:
-                self._history.failed(circuit.relays, self._clock())
-                log.info("a path misbehaved and its relays are avoided for a while: %s", command.reason)
-
-    def _worked(self, path_set: ReadyPathSet) -> None:
-        for circuit in path_set.circuits:
-            if circuit is not None and circuit.is_open:
-                self._history.worked(circuit.relays)
-
-    async def _take(self) -> ReadyPathSet:
-        """A ready path set, which nobody else gets. Raises NoCircuits when there is none for a while."""
-        if not self._has_usable():
-            self._waiting += 1
-            self._wake.set()
-            try:
-                async with asyncio.timeout(TAKE_SECONDS), self._changed:
-                    await self._changed.wait_for(self._has_usable)
-            except TimeoutError:
-                raise NoCircuits(f"no circuits within {TAKE_SECONDS:.0f} s: {self._reason}") from None
-            finally:
-                self._waiting -= 1
-        taken = self._ready.pop(0)
-        # The prompt goes first; its successor's circuits are built while the model node thinks.
-        asyncio.get_running_loop().call_later(REBUILD_SECONDS, self._wake.set)
-        return taken
-
-    def _has_usable(self) -> bool:
-        self._discard_stale()
-        return bool(self._ready)
-
-    async def _keep_ready(self) -> None:
-        """Build whenever fewer path sets are ready than wanted; sleep otherwise."""
-        failures = 0
-        while True:
-            self._discard_stale()
-            if len(self._ready) >= self._wanted + self._waiting:
-                await self._sleep(min(each.expires for each in self._ready) - self._clock())
-                continue
-            try:
-                chosen = choose_paths(self._directory(), self._history, self._clock(), self._rng)
-            except NoCircuits as error:
-                self._reason = str(error)
-                await asyncio.sleep(TOO_FEW_SECONDS)
-                continue
-            if await self._build(chosen, accept=GEOMETRY.n if failures < ATTEMPTS else GEOMETRY.k):
-                failures = 0
-                continue
-            failures += 1
-            self._failed += 1
-            await asyncio.sleep(RETRY_SECONDS[min(failures, len(RETRY_SECONDS)) - 1] * (1 + self._rng(1)[0] / 256))
-
-    async def _sleep(self, seconds: float) -> None:
-        self._wake.clear()
-        try:
-            async with asyncio.timeout(max(0.0, seconds)):
-                await self._wake.wait()
-        except TimeoutError:
-            pass
-
-    def _discard_stale(self) -> None:
-        now = self._clock()
-        for path_set in list(self._ready):
-            lost = any(circuit is not None and not circuit.is_open for circuit in path_set.circuits)
-            if lost or now >= path_set.expires:
-                self._ready.remove(path_set)
-                path_set.close()
-
-    async def _build(self, chosen: PathSet, accept: int) -> bool:
-        """Build one path set, of at least `accept` circuits. True when it is ready."""
-        self._history.forget_absent(self._directory())
-        circuits: list[OpenCircuit | None] = [None] * GEOMETRY.n
-        await self._build_missing(circuits, chosen)
-        for _ in range(REPLACEMENTS):
-            missing = sum(circuit is None for circuit in circuits)
-            if not missing:
-                break
-            in_use = [relay for circuit in circuits if circuit is not None for relay in circuit.relays]
-            try:
-                now = self._clock()
-                chosen = choose_paths(self._directory(), self._history, now, self._rng, count=missing, beside=in_use)
-            except NoCircuits:
-                break
-            await self._build_missing(circuits, chosen)
-        low, high = UNUSED_LIFE_SECONDS
-        path_set = ReadyPathSet(circuits, self._clock() + low + (high - low) * self._rng(1)[0] / 256)
-        if sum(circuit is not None and circuit.is_open for circuit in circuits) < accept:
-            self._reason = "some relays do not answer"
-            path_set.close()
-            return False
-        self._built += 1
-        self._reason = ""
-        async with self._changed:
-            self._ready.append(path_set)
-            self._changed.notify_all()
-        return True
-
-    async def _build_missing(self, circuits: list[OpenCircuit | None], chosen: PathSet) -> None:
-        """Try one path of `chosen` for every place without a circuit."""
-        places = [place for place, circuit in enumerate(circuits) if circuit is None]
-        try:
-            built = await asyncio.gather(*(self._pool.build(path, self._on_lost) for path in chosen.paths))
-        except asyncio.CancelledError:
-            ReadyPathSet(circuits, 0.0).close()
-            raise
-        for place, path, circuit in zip(places, chosen.paths, built, strict=True):
-            circuits[place] = circuit
-            if circuit is None:
-                self._history.failed(path, self._clock())
-            else:
-                self._history.worked(path)
-
-    def _on_keeper_done(self, keeper: asyncio.Task[None]) -> None:
-        """Only a bug ends the keeper; say so at once, for no circuits will be built any more."""
-        if not keeper.cancelled() and (error := keeper.exception()) is not None:
-            self._reason = f"a bug ended the building of circuits: {error!r}"
-            log.error("no circuits are built any more; restart this process", exc_info=error)
-
-    def _on_lost(self, circuit: OpenCircuit) -> None:
-        """A circuit ended and it was not us: its relays are suspects, and a ready path set may be useless."""
-        self._history.failed(circuit.relays, self._clock())
-        self._wake.set()
+                self._paths.blame(circuit, command.reason)
 
 
 def _attach(path_set: ReadyPathSet, events: asyncio.Queue[Event]) -> None:

@@ -204,7 +204,7 @@ async def test_a_deadline_ends_a_silent_answer(overlay: Any) -> None:
 
 
 async def test_too_few_relays_are_no_circuits(overlay: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("network.aio.user_node.TAKE_SECONDS", 0.2)
+    monkeypatch.setattr("network.aio.path_keeper.TAKE_SECONDS", 0.2)
     _, entry = await overlay.add_model_node(echo)
     overlay.entries[:] = [e for e in overlay.entries if e.name not in {f"relay-{i:02d}" for i in range(5)}]
     user = await overlay.add_user()
