@@ -1,0 +1,176 @@
+"""The user's machine: real circuits over shared links to first relays, real sessions over those circuits."""
+
+from collections.abc import Callable, Sequence
+
+from evals.adversary.machines import Alarm, Machine, World
+from evals.adversary.wires import Carries
+from network.chain_records import DirectoryEntry
+from network.circuit import Circuit, State
+from network.commands import BlamePath, Command, DeliverFrame, EndSession, PassData, ReportClosed, SendCell, SendData
+from network.errors import PlanetServeError
+from network.events import CellArrived, Event, LinkLost, PathData, PathLost
+from network.geometry import GEOMETRY, LINK_ID
+from network.handshake import HopIdentity
+from network.inference import FrameKind, ReplyFrame
+from network.session import Session
+
+
+class UserCircuit:
+    """One circuit, its relays, what it brought and why it ended."""
+
+    def __init__(self, user: "UserMachine", relays: Sequence[DirectoryEntry], link: int) -> None:
+        self.relays = tuple(relays)
+        self.user = user
+        self.link = link
+        self.core = Circuit([HopIdentity(relay.node_id, relay.onion_key) for relay in relays], link, user.rng)
+        self.data: list[bytes] = []
+        self.ended: str | None = None
+        self.on_data: Callable[[bytes], None] | None = None
+        self.on_end: Callable[[], None] | None = None
+        self._alarm = Alarm(user.network, self.core, self.do)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether data may be sent."""
+        return self.core.state is State.OPEN
+
+    def build(self) -> None:
+        """Send the set-up."""
+        self.do(self.core.build(self.user.network.clock.now))
+
+    def send(self, data: bytes) -> None:
+        """One forward cell."""
+        if self.is_open:
+            self.do(self.core.send(data))
+
+    def close(self) -> None:
+        """End it from the user's side."""
+        self.do(self.core.close())
+
+    def on_event(self, event: Event) -> None:
+        """A cell of this circuit, or the end of its link."""
+        self.do(self.core.on_event(event, self.user.network.clock.now))
+
+    def do(self, commands: list[Command]) -> None:
+        """Carry out what the core asks for."""
+        for command in commands:
+            match command:
+                case SendCell(link, cell):
+                    self.user.send(link, cell)
+                case PassData(data):
+                    self.data.append(data)
+                    if self.on_data is not None:
+                        self.on_data(data)
+                case ReportClosed(reason):
+                    self.ended = reason
+                    self.user.forget(self)
+                    if self.on_end is not None:
+                        self.on_end()
+        self._alarm.set()
+
+
+class Asked:
+    """One prompt over n circuits, and what came of it."""
+
+    def __init__(self, user: "UserMachine", request: bytes, entry: DirectoryEntry, circuits: Sequence[UserCircuit]) -> None:
+        self.circuits = tuple(circuits)
+        self.session = Session(request, entry, user.network.clock.now, user.rng)
+        self.frames: list[ReplyFrame] = []
+        self.blamed: list[tuple[int, str]] = []
+        self.error: PlanetServeError | None = None
+        self.ended = False
+        self._user = user
+        self._alarm = Alarm(user.network, self.session, self._do)
+        for path, circuit in enumerate(self.circuits):
+            circuit.on_data = lambda data, path=path: self._tell(PathData(path, data))
+            circuit.on_end = lambda path=path: self._tell(PathLost(path))
+        self._do(self.session.start())
+        for path, circuit in enumerate(self.circuits):
+            if not circuit.is_open:
+                self._tell(PathLost(path))
+
+    @property
+    def answer(self) -> bytes:
+        """The text that came so far."""
+        return b"".join(frame.payload for frame in self.frames if frame.kind == FrameKind.DELTA)
+
+    @property
+    def whole(self) -> bool:
+        """Whether the answer is complete."""
+        return self.ended and self.error is None
+
+    def _tell(self, event: Event) -> None:
+        if not self.ended:
+            self._do(self.session.on_event(event, self._user.network.clock.now))
+
+    def _do(self, commands: list[Command]) -> None:
+        for command in commands:
+            match command:
+                case SendData(path, data):
+                    self.circuits[path].send(data)
+                case DeliverFrame(frame):
+                    self.frames.append(frame)
+                case BlamePath(path, reason):
+                    self.blamed.append((path, reason))
+                case EndSession(error):
+                    self.ended, self.error = True, error
+                    for circuit in self.circuits:
+                        circuit.on_data = circuit.on_end = None
+                        circuit.close()
+        self._alarm.set()
+
+
+class UserMachine(Machine):
+    """A user node."""
+
+    def __init__(self, network: World, name: str) -> None:
+        super().__init__(network, name)
+        self.rng = network.rng(name)
+        self._link_to: dict[bytes, int] = {}
+        self._circuits: dict[int, dict[bytes, UserCircuit]] = {}
+
+    def circuit(self, relays: Sequence[DirectoryEntry]) -> UserCircuit:
+        """A circuit through these relays, being built."""
+        link = self._link_to.get(relays[0].node_id)
+        if link is None:
+            link = self._link_to[relays[0].node_id] = self.new_link()
+            self._circuits[link] = {}
+            self.network.connect((self.name, link), relays[0], Carries.CELLS)
+        circuit = UserCircuit(self, relays, link)
+        self._circuits[link][circuit.core.link_id] = circuit
+        circuit.build()
+        return circuit
+
+    def opened(self, relays: Sequence[DirectoryEntry]) -> UserCircuit:
+        """A circuit through these relays that stands. Raises when one of them refuses."""
+        circuit = self.circuit(relays)
+        assert self.network.clock.run_until(lambda: circuit.is_open or circuit.ended is not None, 60.0)
+        assert circuit.is_open, circuit.ended
+        return circuit
+
+    def path_set(self, paths: Sequence[Sequence[DirectoryEntry]]) -> list[UserCircuit]:
+        """One circuit over every path; waits until each stands or has failed."""
+        circuits = [self.circuit(path) for path in paths]
+        self.network.clock.run_until(lambda: all(c.is_open or c.ended is not None for c in circuits), 60.0)
+        return circuits
+
+    def ask(self, request: bytes, entry: DirectoryEntry, circuits: Sequence[UserCircuit]) -> Asked:
+        """Send a prompt over these circuits, which end with the answer."""
+        assert len(circuits) == GEOMETRY.n
+        return Asked(self, request, entry, circuits)
+
+    def on_event(self, event: Event) -> None:
+        """Route what a link brings to its circuit."""
+        if isinstance(event, LinkLost):
+            self._link_to = {node: link for node, link in self._link_to.items() if link != event.link}
+            for circuit in tuple(self._circuits.pop(event.link, {}).values()):
+                circuit.on_event(event)
+        elif isinstance(event, CellArrived):
+            circuit_of = self._circuits.get(event.link, {})
+            found = circuit_of.get(event.cell[:LINK_ID])
+            if found is not None:
+                found.on_event(event)
+
+    def forget(self, circuit: UserCircuit) -> None:
+        """It has ended."""
+        self._circuits.get(circuit.link, {}).pop(circuit.core.link_id, None)
