@@ -14,6 +14,7 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry
 
 from network.aio.chain_client import client_of
+from network.aio.gossip import DirectoryPage
 from network.aio.keys import KeyFileError, NodeKeys, load_or_create
 from network.aio.logs import configure
 from network.aio.ops import OpsServer
@@ -93,7 +94,7 @@ class _Relay:
 
     async def _listen(self) -> web.AppRunner:
         app = web.Application()
-        app.add_routes(self._server.routes())
+        app.add_routes([*self._server.routes(), *DirectoryPage(lambda: self._chain.directory_now).routes()])
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
         await runner.setup()
         try:
