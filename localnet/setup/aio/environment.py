@@ -14,11 +14,14 @@ from localnet.setup.failures import SetupError
 from localnet.setup.pins import Layout
 
 STAMP = ".planetserve.json"
+# What each level holds; every lock contains those before it.
+LOCKS = {"run": "requirements.txt", "dev": "requirements-dev.txt", "evals": "requirements-evals.txt"}
+_LEVELS = list(LOCKS)
 PACKAGES = ("abci_app", "localnet", "network", "relay", "serving_node")
 
 
-def _wanted(layout: Layout, dev: bool) -> dict[str, object]:
-    lock = "requirements-dev.txt" if dev else "requirements.txt"
+def _wanted(layout: Layout, level: str) -> dict[str, object]:
+    lock = LOCKS[level]
     digest = hashlib.sha256()
     for name in (lock, "pyproject.toml"):
         digest.update((layout.checkout / name).read_bytes())
@@ -26,19 +29,16 @@ def _wanted(layout: Layout, dev: bool) -> dict[str, object]:
     return {"lock": lock, "sha256": digest.hexdigest(), "python": version, "checkout": str(layout.checkout)}
 
 
-def ready(layout: Layout, dev: bool) -> bool:
-    """Whether the environment is there and made from the present lock file. The development lock contains the other."""
-    try:
-        stamp = json.loads((layout.venv / STAMP).read_text())
-    except (OSError, ValueError):
-        return False
-    fits = stamp == _wanted(layout, True) or (not dev and stamp == _wanted(layout, False))
+def ready(layout: Layout, level: str) -> bool:
+    """Whether the environment is there and made from the present lock file of this level or of a higher one."""
+    kept = _kept(layout)
+    fits = kept is not None and _LEVELS.index(kept) >= _LEVELS.index(level)
     return fits and layout.python.exists() and (layout.venv / "bin" / "planetserve").exists()
 
 
-def make(layout: Layout, dev: bool, stage: Stage) -> None:
+def make(layout: Layout, level: str, stage: Stage) -> None:
     """Make or repair the environment."""
-    if ready(layout, dev):
+    if ready(layout, level):
         stage.result = "as locked"
         return
     if layout.venv.exists() and not (layout.venv / "pyvenv.cfg").exists():
@@ -48,10 +48,9 @@ def make(layout: Layout, dev: bool, stage: Stage) -> None:
             "move it away, then run the same command again",
         )
     need_space(layout.venv, 900, "the virtual environment")
+    wanted = _wanted(layout, max(level, _had(layout), key=_LEVELS.index))
     stamp = layout.venv / STAMP
     stamp.unlink(missing_ok=True)
-    dev = dev or _had_dev(layout)
-    wanted = _wanted(layout, dev)
     if not _usable(layout):
         stage.run("making the virtual environment", [sys.executable, "-m", "venv", "--clear", layout.venv])
     pip: list[str | Path] = [layout.python, "-m", "pip", "--disable-pip-version-check", "install", "--progress-bar", "off"]
@@ -67,9 +66,27 @@ def make(layout: Layout, dev: bool, stage: Stage) -> None:
     stage.result = f"{layout.venv.name}, from {wanted['lock']}"
 
 
-def _had_dev(layout: Layout) -> bool:
-    """A changed lock must not take the test tools away from an environment that had them."""
-    return (layout.venv / "bin" / "pytest").exists()
+def _stamp(layout: Layout) -> dict[str, object] | None:
+    """What the last finished set-up wrote; None when there is none that can be read."""
+    try:
+        stamp = json.loads((layout.venv / STAMP).read_text())
+    except (OSError, ValueError):
+        return None
+    return stamp if isinstance(stamp, dict) else None
+
+
+def _kept(layout: Layout) -> str | None:
+    """The level that the environment was made for from today's files; None when they have changed since."""
+    stamp = _stamp(layout)
+    return next((level for level in _LEVELS if stamp == _wanted(layout, level)), None)
+
+
+def _had(layout: Layout) -> str:
+    """The level before: a changed lock must not take tools away from an environment that had them."""
+    stamp = _stamp(layout)
+    if stamp is None:
+        return "dev" if (layout.venv / "bin" / "pytest").exists() else "run"
+    return next((level for level, lock in LOCKS.items() if stamp.get("lock") == lock), "run")
 
 
 def _usable(layout: Layout) -> bool:

@@ -16,43 +16,42 @@ from localnet.setup.pins import Layout, layout
 def place(tmp_path: Path) -> Layout:
     """A checkout with the files that decide, and nothing made yet."""
     made = layout(tmp_path / "checkout", {"XDG_CACHE_HOME": str(tmp_path / "cache")})
-    for name in ("requirements.txt", "requirements-dev.txt", "pyproject.toml", *models.DEFINITIONS):
+    for name in (*environment.LOCKS.values(), "pyproject.toml", *models.DEFINITIONS):
         path = made.checkout / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(name)
     return made
 
 
-def fill(place: Layout, lock: str) -> None:
+def fill(place: Layout, level: str) -> None:
     """An environment as a finished set-up leaves it."""
     for name in ("python", "planetserve"):
         path = place.venv / "bin" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("")
-    (place.venv / environment.STAMP).write_text(json.dumps(environment._wanted(place, lock == "requirements-dev.txt")))
+    (place.venv / environment.STAMP).write_text(json.dumps(environment._wanted(place, level)))
 
 
 def test_an_environment_is_ready_for_its_own_lock_only(place: Layout) -> None:
-    assert not environment.ready(place, False)
-    fill(place, "requirements.txt")
-    assert environment.ready(place, False) and not environment.ready(place, True)
-    fill(place, "requirements-dev.txt")
-    assert environment.ready(place, False) and environment.ready(place, True)
+    assert not environment.ready(place, "run")
+    for number, level in enumerate(environment.LOCKS):
+        fill(place, level)
+        assert [environment.ready(place, each) for each in environment.LOCKS] == [at <= number for at in range(3)]
 
 
 @pytest.mark.parametrize("name", ["requirements.txt", "pyproject.toml"])
 def test_a_changed_lock_or_project_is_noticed(place: Layout, name: str) -> None:
-    fill(place, "requirements.txt")
+    fill(place, "run")
     (place.checkout / name).write_text("changed")
-    assert not environment.ready(place, False)
+    assert not environment.ready(place, "run")
 
 
 def test_a_damaged_stamp_or_environment_is_noticed(place: Layout) -> None:
-    fill(place, "requirements.txt")
+    fill(place, "run")
     (place.venv / "bin" / "planetserve").unlink()
-    assert not environment.ready(place, False)
+    assert not environment.ready(place, "run")
     (place.venv / environment.STAMP).write_text("{")
-    assert not environment.ready(place, False)
+    assert not environment.ready(place, "run")
 
 
 def test_a_folder_that_is_no_environment_is_left_alone(place: Layout) -> None:
@@ -62,7 +61,7 @@ def test_a_folder_that_is_no_environment_is_left_alone(place: Layout) -> None:
         pytest.raises(SetupError, match="is not a virtual environment"),
         Stage("x", place.cache / "log", io.StringIO()) as stage,
     ):
-        environment.make(place, False, stage)
+        environment.make(place, "run", stage)
     assert (place.venv / "mine").exists()
 
 
