@@ -9,7 +9,7 @@ import struct
 from dataclasses import dataclass
 
 from network.errors import DecodeError
-from network.geometry import CLOVE_HEADER, KEY, MESSAGE_ID, TOKEN
+from network.geometry import CLOVE_HEADER, KEY, MESSAGE_ID, TOKEN, Seal
 from network.hpke import Opener, seal_to
 from network.sida import Slice
 
@@ -33,8 +33,8 @@ class Clove:
     slice: Slice
 
 
-def seal_clove(clove: Clove, onion_key: bytes) -> bytes:
-    """The clove as it travels: only the holder of `onion_key` reads it."""
+def seal_clove(clove: Clove, public: bytes, seal: Seal = Seal.X25519) -> bytes:
+    """The clove as it travels: only the holder of the key `public` reads it."""
     head = _HEAD.pack(
         CLOVE_VERSION,
         clove.n,
@@ -46,7 +46,7 @@ def seal_clove(clove: Clove, onion_key: bytes) -> bytes:
         clove.total,
         clove.slice.share,
     )
-    return seal_to(onion_key, head + clove.slice.fragment, _INFO)
+    return seal_to(seal, public, head + clove.slice.fragment, _INFO)
 
 
 def open_clove(sealed: bytes, opener: Opener) -> Clove:

@@ -4,6 +4,7 @@ Implements `docs/overlay.md` sections 2 to 7. One geometry (`GEOMETRY`) is the n
 """
 
 from dataclasses import dataclass
+from enum import IntEnum
 
 LINK_ID = 8
 KIND = 1
@@ -13,7 +14,9 @@ NODE_ID = 20
 TOKEN = 16
 MESSAGE_ID = 16
 COMMITMENT = 16
-SEAL_OVERHEAD = 48  # HPKE with X25519: encapsulated key 32, tag 16
+HYBRID_KEY = 1184 + KEY  # ML-KEM-768 public key, X25519 public key
+HYBRID_PRIVATE = 64 + KEY  # ML-KEM-768 seed, X25519 private key
+HYBRID_ENCAPSULATED = 1088 + KEY  # ML-KEM-768 ciphertext, X25519 ephemeral key
 DATA_HEADER = 4  # command 1, reserved 1, length 2
 HAND_OVER_HEADER = NODE_ID + TOKEN + 4  # model node, return token, clove length
 CLOVE_HEADER = 4 + 4 + MESSAGE_ID + TOKEN + 4 + KEY  # version n k index, minute, message id, token, total, key share
@@ -22,6 +25,18 @@ MESSAGE_HEADER = KEY + 4  # reply secret, request length
 SLOT_PAYLOAD = 64  # what one hop reads in a CREATE cell: flags 1, minute 4, next hop 20, reserved
 CELL_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 CELLS_PER_FRAME = 16
+
+
+class Seal(IntEnum):
+    """How a clove is sealed to the model node: the first byte of a sealed clove."""
+
+    X25519 = 1
+    HYBRID = 2  # ML-KEM-768 and X25519
+
+    @property
+    def overhead(self) -> int:
+        """What the seal adds to a clove: its own number, the encapsulated key, the tag."""
+        return 1 + (HYBRID_ENCAPSULATED if self is Seal.HYBRID else KEY) + TAG
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,18 +116,18 @@ class Geometry:
         """The length of a sealed clove that fills `cells` cells."""
         return cells * self.forward_payload - HAND_OVER_HEADER
 
-    def fragment(self, cells: int) -> int:
-        """The length of a clove's fragment when its sealed form fills `cells` cells."""
-        return self.sealed_clove(cells) - SEAL_OVERHEAD - CLOVE_HEADER
+    def fragment(self, cells: int, overhead: int) -> int:
+        """The length of a clove's fragment when its form sealed with `overhead` bytes fills `cells` cells."""
+        return self.sealed_clove(cells) - overhead - CLOVE_HEADER
 
-    def padded_message(self, cells: int) -> int:
-        """The length of the padded message whose cloves fill `cells` cells each."""
-        return self.k * self.fragment(cells) - COMMITMENT - TAG
+    def padded_message(self, cells: int, overhead: int) -> int:
+        """The length of the padded message whose cloves, sealed with `overhead` bytes, fill `cells` cells each."""
+        return self.k * self.fragment(cells, overhead) - COMMITMENT - TAG
 
-    def bucket(self, request: int) -> int | None:
+    def bucket(self, request: int, overhead: int) -> int | None:
         """The fewest cells per clove, out of `CELL_BUCKETS`, that carry a request of this many bytes; None if too long."""
         for cells in CELL_BUCKETS:
-            if MESSAGE_HEADER + request <= self.padded_message(cells):
+            if MESSAGE_HEADER + request <= self.padded_message(cells, overhead):
                 return cells
         return None
 

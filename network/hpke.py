@@ -1,38 +1,82 @@
-"""HPKE (RFC 9180), base mode, DHKEM(X25519, HKDF-SHA256), HKDF-SHA256, AES-256-GCM: what seals a clove to a model node."""
+"""HPKE (RFC 9180), base mode, HKDF-SHA256, AES-256-GCM: what seals a clove to a model node.
+
+Two suites: DHKEM(X25519, HKDF-SHA256), and the hybrid MLKEM768-X25519 that also holds against a quantum computer that
+reads today's recordings. A sealed text begins with its suite's number (`docs/overlay.md` section 5).
+"""
 
 from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.asymmetric.mlkem import MLKEM768PrivateKey, MLKEM768PublicKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
-from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, Suite
+from cryptography.hazmat.primitives.hpke import (
+    AEAD,
+    KDF,
+    KEM,
+    MLKEM768X25519PrivateKey,
+    MLKEM768X25519PublicKey,
+    Suite,
+)
 
 from network.errors import CryptoError
-from network.geometry import KEY, SEAL_OVERHEAD
+from network.geometry import HYBRID_KEY, HYBRID_PRIVATE, KEY, Seal
 
-_SUITE = Suite(KEM.X25519, KDF.HKDF_SHA256, AEAD.AES_256_GCM)
+_SUITES = {
+    Seal.X25519: Suite(KEM.X25519, KDF.HKDF_SHA256, AEAD.AES_256_GCM),
+    Seal.HYBRID: Suite(KEM.MLKEM768_X25519, KDF.HKDF_SHA256, AEAD.AES_256_GCM),
+}
 
 
-def seal_to(public: bytes, plaintext: bytes, info: bytes) -> bytes:
-    """`plaintext` for the holder of the X25519 key `public`: encapsulated key 32, ciphertext, tag 16."""
-    if len(public) != KEY:
-        raise CryptoError(f"an X25519 public key has {KEY} bytes, not {len(public)}")
+def seal_to(seal: Seal, public: bytes, plaintext: bytes, info: bytes) -> bytes:
+    """`plaintext` for the holder of the key `public`: suite 1, encapsulated key, ciphertext, tag 16."""
     try:
-        return _SUITE.encrypt(plaintext, X25519PublicKey.from_public_bytes(public), info)
+        key = _hybrid_public(public) if seal is Seal.HYBRID else _x25519_public(public)
+        return bytes((seal,)) + _SUITES[seal].encrypt(plaintext, key, info)
     except ValueError as error:
-        raise CryptoError("an X25519 public key of low order") from error
+        raise CryptoError(f"an unusable public key for {seal.name} seals") from error
+
+
+def hybrid_public(private: bytes) -> bytes:
+    """The public hybrid key of a private one."""
+    kem, exchange = _hybrid_parts(private)
+    return kem.public_key().public_bytes_raw() + exchange.public_key().public_bytes_raw()
 
 
 class Opener:
-    """Opens what was sealed to one private key; the key object is made once."""
+    """Opens what was sealed to one node's private keys, made into key objects once; `hybrid` may be empty."""
 
-    __slots__ = ("_private",)
+    __slots__ = ("_keys",)
 
-    def __init__(self, private: bytes) -> None:
-        self._private = X25519PrivateKey.from_private_bytes(private)
+    def __init__(self, onion: bytes, hybrid: bytes = b"") -> None:
+        self._keys: dict[int, X25519PrivateKey | MLKEM768X25519PrivateKey] = {
+            Seal.X25519: X25519PrivateKey.from_private_bytes(onion)
+        }
+        if hybrid:
+            self._keys[Seal.HYBRID] = MLKEM768X25519PrivateKey(*_hybrid_parts(hybrid))
 
     def open(self, sealed: bytes, info: bytes) -> bytes:
         """The plaintext of `seal_to`. Raises CryptoError."""
-        if len(sealed) < SEAL_OVERHEAD:
-            raise CryptoError("a sealed clove is shorter than its overhead")
+        key = self._keys.get(sealed[0]) if sealed else None
+        if key is None or len(sealed) < Seal(sealed[0]).overhead:
+            raise CryptoError("a sealed clove of an unknown suite, or shorter than its overhead")
         try:
-            return _SUITE.decrypt(sealed, self._private, info)
+            return _SUITES[Seal(sealed[0])].decrypt(memoryview(sealed)[1:], key, info)
         except (InvalidTag, ValueError) as error:
             raise CryptoError("a sealed clove does not open") from error
+
+
+def _x25519_public(public: bytes) -> X25519PublicKey:
+    if len(public) != KEY:
+        raise ValueError(f"an X25519 public key has {KEY} bytes, not {len(public)}")
+    return X25519PublicKey.from_public_bytes(public)
+
+
+def _hybrid_public(public: bytes) -> MLKEM768X25519PublicKey:
+    if len(public) != HYBRID_KEY:
+        raise ValueError(f"a hybrid public key has {HYBRID_KEY} bytes, not {len(public)}")
+    kem = MLKEM768PublicKey.from_public_bytes(public[:-KEY])
+    return MLKEM768X25519PublicKey(kem, X25519PublicKey.from_public_bytes(public[-KEY:]))
+
+
+def _hybrid_parts(private: bytes) -> tuple[MLKEM768PrivateKey, X25519PrivateKey]:
+    if len(private) != HYBRID_PRIVATE:
+        raise ValueError(f"a hybrid private key has {HYBRID_PRIVATE} bytes, not {len(private)}")
+    return MLKEM768PrivateKey.from_seed_bytes(private[:-KEY]), X25519PrivateKey.from_private_bytes(private[-KEY:])

@@ -12,7 +12,7 @@ from network.commands import BlamePath, Command, DeliverFrame, EndSession, SendD
 from network.errors import CryptoError, DecodeError, LocalProtocolError, PlanetServeError
 from network.events import Event, PathData, PathLost
 from network.freshness import Rng, minute_of
-from network.geometry import COMMITMENT, GEOMETRY, KEY, MESSAGE_ID, TAG, TOKEN
+from network.geometry import COMMITMENT, GEOMETRY, KEY, MESSAGE_ID, TAG, TOKEN, Seal
 from network.inference import FrameKind
 from network.reply import ReplyReader
 from network.sida import split
@@ -64,13 +64,13 @@ class ReplyTruncated(SessionError):
     hint = "The answer is incomplete. Ask again."
 
 
-def pack_message(secret: bytes, request: bytes) -> tuple[bytes, int]:
+def pack_message(secret: bytes, request: bytes, seal: Seal = Seal.X25519) -> tuple[bytes, int]:
     """(padded message, cells per clove): reply secret 32 | length u32 | request | zeros up to the bucket."""
-    cells = GEOMETRY.bucket(len(request))
+    cells = GEOMETRY.bucket(len(request), seal.overhead)
     if cells is None:
         raise RequestTooLong(f"a request of {len(request)} bytes does not fit the overlay's largest message")
     message = secret + len(request).to_bytes(4, "big") + request
-    return message.ljust(GEOMETRY.padded_message(cells), b"\0"), cells
+    return message.ljust(GEOMETRY.padded_message(cells, seal.overhead), b"\0"), cells
 
 
 def unpack_message(message: bytes) -> tuple[bytes, bytes]:

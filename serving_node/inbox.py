@@ -13,7 +13,7 @@ from network.commands import CancelReply, Command, SendHandover, StartReply
 from network.errors import CryptoError, DecodeError, LocalProtocolError
 from network.events import Event, HandoverArrived, LinkLost
 from network.freshness import is_fresh
-from network.geometry import CELL_BUCKETS, COMMITMENT, GEOMETRY, TAG
+from network.geometry import CELL_BUCKETS, COMMITMENT, GEOMETRY, TAG, Seal
 from network.handover import Handover, decode_handover, encode_handover
 from network.hpke import Opener
 from network.inference import ReplyFrame
@@ -25,7 +25,7 @@ from network.sida import combine
 GATHER_SECONDS = 10.0
 MAX_MESSAGES = 4096
 MAX_BYTES = 64 * 1024 * 1024
-MAX_TOTAL = GEOMETRY.padded_message(CELL_BUCKETS[-1]) + COMMITMENT + TAG
+MAX_TOTAL = GEOMETRY.padded_message(CELL_BUCKETS[-1], Seal.X25519.overhead) + COMMITMENT + TAG
 
 Return = tuple[int, bytes]  # clove link, return token
 

@@ -14,7 +14,7 @@ from network.codec import encode
 from network.commands import Command, SendData
 from network.crypto import exchange, exchange_public
 from network.freshness import minute_of
-from network.geometry import COMMITMENT, GEOMETRY, TAG
+from network.geometry import COMMITMENT, GEOMETRY, TAG, Seal
 from network.hpke import Opener, seal_to
 from network.ids import Role
 from network.inference import Endpoint, InferenceRequest
@@ -55,7 +55,7 @@ def seals(draw: random.Random, repeat: int) -> list[Row]:
     """One clove that fills one cell, sealed and opened."""
     private, other = draw.randbytes(32), draw.randbytes(32)
     public, aead = exchange_public(private), AESGCM(draw.randbytes(32))
-    message = draw.randbytes(GEOMETRY.padded_message(1))
+    message = draw.randbytes(GEOMETRY.padded_message(1, Seal.X25519.overhead))
     part = split(message, GEOMETRY.n, GEOMETRY.k, os.urandom)[0]
     total = len(message) + COMMITMENT + TAG
     clove = Clove(GEOMETRY.n, GEOMETRY.k, minute_of(NOW), draw.randbytes(16), draw.randbytes(16), total, part)
@@ -86,7 +86,7 @@ def requests(draw: random.Random, repeat: int) -> list[Row]:
     for label in ("1k", "8k", "32k", "128k"):
         request = prompt_of(SIZES[label], draw)
         ours = repeated(5, partial(prepare, request, entry))
-        base = repeated(5, partial(seal_to, entry.onion_key, request, b"bench"))
+        base = repeated(5, partial(seal_to, Seal.X25519, entry.onion_key, request, b"bench"))
         rows.append(timed(f"request_prepare.{label}", repeat, ours, base, "the request sealed once by HPKE, sent as it is"))
     return rows
 
@@ -107,7 +107,7 @@ def wire(draw: random.Random) -> list[Row]:
     found = []
     for step in range(401):
         size = round(8192 * 16 ** (step / 400))
-        bucket = GEOMETRY.bucket(len(prompt_of(size, draw)))
+        bucket = GEOMETRY.bucket(len(prompt_of(size, draw)), Seal.X25519.overhead)
         assert bucket is not None
         found.append(bucket * GEOMETRY.n * GEOMETRY.cell / size)
     rows.append(_per_byte("wire_per_prompt_byte.8k_to_128k", sum(found) / len(found), 2.2, found))

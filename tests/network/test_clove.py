@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from network.clove import Clove, open_clove, seal_clove
 from network.crypto import exchange_public
 from network.errors import CryptoError, DecodeError
-from network.geometry import CLOVE_HEADER, SEAL_OVERHEAD
+from network.geometry import CLOVE_HEADER, Seal
 from network.hpke import Opener, seal_to
 from network.sida import Slice, split
 
@@ -30,7 +30,7 @@ def _clove(message: bytes = b"hello", index: int = 1) -> Clove:
 def test_round_trip(message: bytes, index: int) -> None:
     clove = _clove(message, index)
     sealed = seal_clove(clove, PUBLIC)
-    assert len(sealed) == SEAL_OVERHEAD + CLOVE_HEADER + len(clove.slice.fragment)
+    assert len(sealed) == Seal.X25519.overhead + CLOVE_HEADER + len(clove.slice.fragment)
     assert open_clove(sealed, Opener(PRIVATE)) == clove
 
 
@@ -61,7 +61,7 @@ def test_another_nodes_clove_does_not_open() -> None:
 def test_sealed_garbage_is_refused(raw: bytes) -> None:
     """Anybody can seal anything to a model node."""
     try:
-        open_clove(seal_to(PUBLIC, raw, INFO), Opener(PRIVATE))
+        open_clove(seal_to(Seal.X25519, PUBLIC, raw, INFO), Opener(PRIVATE))
     except DecodeError:
         return
     version, n, k, index = struct.unpack_from(">BBBB", raw)

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from network.geometry import CELL_BUCKETS, GEOMETRY, MESSAGE_HEADER, Geometry
+from network.geometry import CELL_BUCKETS, GEOMETRY, MESSAGE_HEADER, Geometry, Seal
 
 
 def test_the_networks_lengths() -> None:
@@ -12,20 +12,23 @@ def test_the_networks_lengths() -> None:
     assert (GEOMETRY.create_slot, GEOMETRY.created_slot, GEOMETRY.max_hops) == (112, 48, 9)
     assert (GEOMETRY.forward_body, GEOMETRY.forward_payload) == (967, 963)
     assert (GEOMETRY.backward_body, GEOMETRY.reply_clove, GEOMETRY.piece_fragment, GEOMETRY.piece) == (999, 995, 971, 2913)
-    assert [GEOMETRY.padded_message(cells) for cells in CELL_BUCKETS[:3]] == [2365, 5254, 11032]
+    assert (Seal.X25519.overhead, Seal.HYBRID.overhead) == (49, 1137)
+    assert [GEOMETRY.padded_message(cells, 49) for cells in CELL_BUCKETS[:3]] == [2362, 5251, 11029]
+    assert [GEOMETRY.padded_message(cells, 1137) for cells in CELL_BUCKETS[1:3]] == [1987, 7765]
 
 
-@given(st.integers(0, 800_000))
-def test_a_bucket_is_the_smallest_that_fits(length: int) -> None:
-    cells = GEOMETRY.bucket(length)
-    fits = [c for c in CELL_BUCKETS if length + MESSAGE_HEADER <= GEOMETRY.padded_message(c)]
+@given(st.integers(0, 800_000), st.sampled_from(Seal))
+def test_a_bucket_is_the_smallest_that_fits(length: int, seal: Seal) -> None:
+    cells = GEOMETRY.bucket(length, seal.overhead)
+    fits = [c for c in CELL_BUCKETS if length + MESSAGE_HEADER <= GEOMETRY.padded_message(c, seal.overhead)]
     assert cells == (fits[0] if fits else None)
 
 
 def test_the_largest_request_fits_and_one_byte_more_does_not() -> None:
-    largest = GEOMETRY.padded_message(CELL_BUCKETS[-1]) - MESSAGE_HEADER
-    assert GEOMETRY.bucket(largest) == CELL_BUCKETS[-1]
-    assert GEOMETRY.bucket(largest + 1) is None
+    for seal in Seal:
+        largest = GEOMETRY.padded_message(CELL_BUCKETS[-1], seal.overhead) - MESSAGE_HEADER
+        assert GEOMETRY.bucket(largest, seal.overhead) == CELL_BUCKETS[-1]
+        assert GEOMETRY.bucket(largest + 1, seal.overhead) is None
 
 
 @pytest.mark.parametrize("wrong", [{"n": 2, "k": 3}, {"k": 0}, {"n": 17}, {"hops": 10}, {"hops": 0}])

@@ -1,18 +1,23 @@
-"""HPKE against the key schedule of RFC 9180 written out from its text, and what must not open."""
+"""HPKE against the key schedule of RFC 9180 and the hybrid KEM written out from their texts, and what must not open."""
 
 import hashlib
 import hmac
+from collections.abc import Callable
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.mlkem import MLKEM768PrivateKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from network.crypto import exchange, exchange_public
 from network.errors import CryptoError
-from network.geometry import SEAL_OVERHEAD
-from network.hpke import Opener, seal_to
+from network.geometry import HYBRID_KEY, KEY, Seal
+from network.hpke import Opener, hybrid_public, seal_to
 
 PRIVATE = bytes(range(1, 33))
 PUBLIC = exchange_public(PRIVATE)
+HYBRID = bytes(range(96))
+HYBRID_PUBLIC = hybrid_public(HYBRID)
+TO = {Seal.X25519: PUBLIC, Seal.HYBRID: HYBRID_PUBLIC}
 
 
 def _extract(suite: bytes, salt: bytes, label: bytes, ikm: bytes) -> bytes:
@@ -28,39 +33,69 @@ def _expand(suite: bytes, key: bytes, label: bytes, info: bytes, length: int) ->
     return out[:length]
 
 
-def _open_by_the_rfc(sealed: bytes, info: bytes) -> bytes:
-    """Sections 4.1 and 5.1 for DHKEM(X25519, HKDF-SHA256), HKDF-SHA256, AES-256-GCM, base mode."""
-    encapsulated, body = sealed[:32], sealed[32:]
+def _x25519_secret(encapsulated: bytes) -> bytes:
+    """RFC 9180 section 4.1: DHKEM(X25519, HKDF-SHA256)."""
     kem = b"KEM" + (0x0020).to_bytes(2, "big")
-    suite = b"HPKE" + (0x0020).to_bytes(2, "big") + (0x0001).to_bytes(2, "big") + (0x0002).to_bytes(2, "big")
-    shared = exchange(PRIVATE, encapsulated)
-    prk = _extract(kem, b"", b"eae_prk", shared)
-    secret = _expand(kem, prk, b"shared_secret", encapsulated + PUBLIC, 32)
+    prk = _extract(kem, b"", b"eae_prk", exchange(PRIVATE, encapsulated))
+    return _expand(kem, prk, b"shared_secret", encapsulated + PUBLIC, 32)
+
+
+def _hybrid_secret(encapsulated: bytes) -> bytes:
+    """X-Wing (draft-connolly-cfrg-xwing-kem), which draft-ietf-hpke-pq names MLKEM768-X25519."""
+    first = MLKEM768PrivateKey.from_seed_bytes(HYBRID[:64]).decapsulate(encapsulated[:-32])
+    second = exchange(HYBRID[64:], encapsulated[-32:])
+    return hashlib.sha3_256(first + second + encapsulated[-32:] + HYBRID_PUBLIC[-32:] + bytes.fromhex("5c2e2f2f5e5c")).digest()
+
+
+def _open_by_the_rfc(sealed: bytes, info: bytes, kem: int, encapsulated: int, secret_of: Callable[[bytes], bytes]) -> bytes:
+    """RFC 9180 section 5.1 for HKDF-SHA256, AES-256-GCM, base mode."""
+    enc, body = sealed[:encapsulated], sealed[encapsulated:]
+    suite = b"HPKE" + kem.to_bytes(2, "big") + (0x0001).to_bytes(2, "big") + (0x0002).to_bytes(2, "big")
+    secret = secret_of(enc)
     context = b"\x00" + _extract(suite, b"", b"psk_id_hash", b"") + _extract(suite, b"", b"info_hash", info)
     schedule = _extract(suite, secret, b"secret", b"")
     key, nonce = _expand(suite, schedule, b"key", context, 32), _expand(suite, schedule, b"base_nonce", context, 12)
     return AESGCM(key).decrypt(nonce, body, b"")
 
 
-def test_agrees_with_the_rfcs_key_schedule() -> None:
-    sealed = seal_to(PUBLIC, b"a clove", b"info")
-    assert len(sealed) == len(b"a clove") + SEAL_OVERHEAD
-    assert _open_by_the_rfc(sealed, b"info") == b"a clove"
-    assert Opener(PRIVATE).open(sealed, b"info") == b"a clove"
+@pytest.mark.parametrize("seal", Seal)
+def test_agrees_with_the_rfcs_key_schedule(seal: Seal) -> None:
+    sealed = seal_to(seal, TO[seal], b"a clove", b"info")
+    assert len(sealed) == len(b"a clove") + seal.overhead and sealed[0] == seal
+    assert Opener(PRIVATE, HYBRID).open(sealed, b"info") == b"a clove"
+    kem, length, secret = {Seal.X25519: (0x0020, 32, _x25519_secret), Seal.HYBRID: (0x647A, 1120, _hybrid_secret)}[seal]
+    assert _open_by_the_rfc(sealed[1:], b"info", kem, length, secret) == b"a clove"
 
 
-def test_nothing_else_opens() -> None:
-    opener, sealed = Opener(PRIVATE), seal_to(PUBLIC, b"a clove", b"info")
-    for wrong in (sealed[:-1], sealed[:40], b"", bytes(len(sealed)), bytes([sealed[0] ^ 1]) + sealed[1:]):
+@pytest.mark.parametrize("seal", Seal)
+def test_nothing_else_opens(seal: Seal) -> None:
+    opener, sealed = Opener(PRIVATE, HYBRID), seal_to(seal, TO[seal], b"a clove", b"info")
+    last = bytes([sealed[-1] ^ 1])
+    for wrong in (sealed[:-1], sealed[:40], sealed[:1], b"", bytes(len(sealed)), b"\x03" + sealed[1:], sealed[:-1] + last):
         with pytest.raises(CryptoError):
             opener.open(wrong, b"info")
     with pytest.raises(CryptoError):
         opener.open(sealed, b"other info")
     with pytest.raises(CryptoError):
-        Opener(bytes(range(2, 34))).open(sealed, b"info")
+        Opener(bytes(range(2, 34)), bytes(range(1, 97))).open(sealed, b"info")
+
+
+def test_a_node_without_a_hybrid_key_opens_no_hybrid_seal() -> None:
+    with pytest.raises(CryptoError):
+        Opener(PRIVATE).open(seal_to(Seal.HYBRID, HYBRID_PUBLIC, b"a clove", b"info"), b"info")
+
+
+def test_a_seal_is_not_taken_for_another_suites() -> None:
+    sealed = seal_to(Seal.HYBRID, HYBRID_PUBLIC, b"a clove", b"info")
+    with pytest.raises(CryptoError):
+        Opener(PRIVATE, HYBRID).open(bytes((Seal.X25519,)) + sealed[1:], b"info")
 
 
 def test_bad_public_keys_are_refused() -> None:
     for wrong in (bytes(32), b"short"):
         with pytest.raises(CryptoError):
-            seal_to(wrong, b"a clove", b"info")
+            seal_to(Seal.X25519, wrong, b"a clove", b"info")
+    out_of_range = b"\xff" * (HYBRID_KEY - KEY) + PUBLIC
+    for wrong in (b"short", PUBLIC, HYBRID_PUBLIC[:-KEY] + bytes(KEY), out_of_range):
+        with pytest.raises(CryptoError):
+            seal_to(Seal.HYBRID, wrong, b"a clove", b"info")

@@ -12,7 +12,7 @@ from network.clove import Clove, open_clove
 from network.commands import BlamePath, DeliverFrame, EndSession, SendData
 from network.errors import DecodeError, LocalProtocolError
 from network.events import LinkLost, PathData, PathLost
-from network.geometry import GEOMETRY
+from network.geometry import GEOMETRY, Seal
 from network.hpke import Opener
 from network.inference import FrameKind, ReplyFrame
 from network.reply import ReplyWriter
@@ -107,7 +107,7 @@ def test_a_whole_session(session: Session, model: ModelEnd, playbook: Any) -> No
 @settings(max_examples=20, deadline=None)
 def test_messages_round_trip(request_bytes: bytes) -> None:
     message, cells = pack_message(b"s" * 32, request_bytes)
-    assert len(message) == GEOMETRY.padded_message(cells)
+    assert len(message) == GEOMETRY.padded_message(cells, Seal.X25519.overhead)
     assert unpack_message(message) == (b"s" * 32, request_bytes)
 
 

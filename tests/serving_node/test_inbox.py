@@ -16,7 +16,7 @@ from network.crypto import exchange_public
 from network.errors import LocalProtocolError
 from network.events import HandoverArrived, LinkLost, PathLost
 from network.freshness import REMEMBER_SECONDS, minute_of
-from network.geometry import COMMITMENT, GEOMETRY, TAG
+from network.geometry import COMMITMENT, GEOMETRY, TAG, Seal
 from network.handover import Handover, decode_handover, encode_handover
 from network.hpke import seal_to
 from network.inference import FrameKind, ReplyFrame
@@ -106,7 +106,7 @@ def test_a_bad_clove_is_refused_by_itself_and_named(inbox: Inbox) -> None:
 @settings(max_examples=80, deadline=None)
 def test_garbage_is_dropped_and_counted(raw: bytes, sealed: bool) -> None:
     inbox = Inbox(PRIVATE)
-    body = seal_to(PUBLIC, raw, b"planetserve/clove/1") if sealed else raw
+    body = seal_to(Seal.X25519, PUBLIC, raw, b"planetserve/clove/1") if sealed else raw
     full = encode_handover(Handover.CLOVE, b"t" * 16, body) if body else b""
     for message in (raw, full):
         before = sum(inbox.counts.values())
