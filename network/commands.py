@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from network.chain_records import DirectoryEntry
 from network.errors import PlanetServeError
 from network.inference import ReplyFrame
+from network.modes import Mode
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +102,7 @@ class StartReply:
 
     session: int
     request: bytes
+    mode: Mode
 
 
 @dataclass(frozen=True, slots=True)

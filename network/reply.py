@@ -40,8 +40,8 @@ class ReplyWriter:
         self._counters = [0] * GEOMETRY.n
         self._sequence = 0
 
-    def write(self, frames: Iterable[ReplyFrame], *, end: bool, paths: Iterable[int]) -> list[tuple[int, bytes]]:
-        """(path, reply clove) pairs that carry these frames; `end` says that nothing follows."""
+    def write(self, frames: Iterable[ReplyFrame], *, end: bool, paths: Iterable[int], arrived: int) -> list[tuple[int, bytes]]:
+        """(path, reply clove) pairs with these frames. `end`: nothing follows; bit i of `arrived`: its clove i came."""
         stream = b"".join(_LENGTH.pack(len(raw)) + raw for raw in map(encode, frames))
         alive = list(paths)
         step = GEOMETRY.piece
@@ -49,7 +49,7 @@ class ReplyWriter:
         out: list[tuple[int, bytes]] = []
         for number, part in enumerate(parts):
             last = end and number == len(parts) - 1
-            header = _HEADER.pack(self._sequence, _END if last else 0, 0, len(part))
+            header = _HEADER.pack(self._sequence, _END if last else 0, arrived, len(part))
             fragments = disperse(part.ljust(step, b"\0"), GEOMETRY.n, GEOMETRY.k)
             out += [(path, self._seal(path, header + fragments[path])) for path in alive]
             self._sequence += 1
@@ -64,15 +64,16 @@ class ReplyWriter:
 class ReplyReader:
     """The user's end: reply cloves in, frames out in order, each as soon as any k cloves of its piece are there."""
 
-    __slots__ = ("_buffer", "_counters", "_ends", "_keys", "_next", "_pieces", "ended", "received")
+    __slots__ = ("_buffer", "_counters", "_ends", "_keys", "_next", "_pieces", "arrived", "ended", "received")
 
     def __init__(self, secret: bytes, message_id: bytes) -> None:
         self._keys = [path_key(secret, message_id, path) for path in range(GEOMETRY.n)]
         self._counters = [0] * GEOMETRY.n
         self._pieces: dict[int, dict[int, bytes]] = {}
-        self._ends: dict[int, tuple[int, int]] = {}
+        self._ends: dict[int, tuple[int, int, int]] = {}
         self._next = 0
         self._buffer = bytearray()
+        self.arrived = (1 << GEOMETRY.n) - 1
         self.ended = False
         self.received = [0] * GEOMETRY.n
 
@@ -81,14 +82,14 @@ class ReplyReader:
         plain = open_sealed(self._keys[path], self._counters[path].to_bytes(NONCE_LENGTH, "big"), clove)
         self._counters[path] += 1
         self.received[path] += 1
-        sequence, flags, reserved, used = _HEADER.unpack_from(plain)
-        if len(clove) != GEOMETRY.reply_clove or flags & ~_END or reserved or used > GEOMETRY.piece:
+        sequence, flags, arrived, used = _HEADER.unpack_from(plain)
+        if len(clove) != GEOMETRY.reply_clove or flags & ~_END or arrived >> GEOMETRY.n or used > GEOMETRY.piece:
             raise DecodeError("a reply clove with a header that cannot be")
         if sequence < self._next or self.ended:
             return []
         if sequence - self._next > MAX_AHEAD:
             raise DecodeError(f"a reply is {MAX_AHEAD} pieces ahead of what k paths have delivered")
-        if self._ends.setdefault(sequence, (flags, used)) != (flags, used):
+        if self._ends.setdefault(sequence, (flags, arrived, used)) != (flags, arrived, used):
             raise DecodeError("cloves of one piece disagree about it")
         self._pieces.setdefault(sequence, {})[path] = plain[PIECE_HEADER:]
         return self._release()
@@ -96,7 +97,7 @@ class ReplyReader:
     def _release(self) -> list[ReplyFrame]:
         while len(self._pieces.get(self._next, ())) >= GEOMETRY.k:
             fragments = dict(sorted(self._pieces.pop(self._next).items())[: GEOMETRY.k])
-            flags, used = self._ends.pop(self._next)
+            flags, self.arrived, used = self._ends.pop(self._next)
             self._buffer += gather(fragments, GEOMETRY.n, GEOMETRY.k, GEOMETRY.piece)[:used]
             self._next += 1
             self.ended = self.ended or bool(flags & _END)

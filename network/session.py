@@ -4,6 +4,8 @@ It knows paths by number and what their proxies say; circuits, links and relays 
 `docs/overlay.md` sections 5 to 7. A reply that stops without its final frame is an error, never silence.
 """
 
+import struct
+
 from network.cell import CLOSE_REASONS, CloseReason, decode_data, hand_over_cells
 from network.cell import Command as DataCommand
 from network.chain_records import DirectoryEntry
@@ -12,14 +14,18 @@ from network.commands import BlamePath, Command, DeliverFrame, EndSession, SendD
 from network.errors import CryptoError, DecodeError, LocalProtocolError, PlanetServeError
 from network.events import Event, PathData, PathLost
 from network.freshness import Rng, minute_of
-from network.geometry import COMMITMENT, GEOMETRY, KEY, MESSAGE_ID, TAG, TOKEN, Seal
+from network.geometry import COMMITMENT, GEOMETRY, KEY, MESSAGE_HEADER, MESSAGE_ID, TAG, TOKEN, Seal
 from network.inference import FrameKind
+from network.modes import Mode, mode_of
 from network.reply import ReplyReader
 from network.sida import split
 
 FIRST_FRAME_SECONDS = 20.0
 NEXT_FRAME_SECONDS = 180.0
 LAGGING_PIECES = 4
+_MESSAGE = struct.Struct(">BI")
+
+assert KEY + _MESSAGE.size == MESSAGE_HEADER
 
 
 class SessionError(PlanetServeError):
@@ -64,22 +70,24 @@ class ReplyTruncated(SessionError):
     hint = "The answer is incomplete. Ask again."
 
 
-def pack_message(secret: bytes, request: bytes, seal: Seal = Seal.X25519) -> tuple[bytes, int]:
-    """(padded message, cells per clove): reply secret 32 | length u32 | request | zeros up to the bucket."""
+def pack_message(secret: bytes, request: bytes, mode: Mode = Mode.DEFAULT, seal: Seal = Seal.X25519) -> tuple[bytes, int]:
+    """(padded message, cells per clove): reply secret 32 | mode u8 | length u32 | request | zeros up to the bucket."""
     cells = GEOMETRY.bucket(len(request), seal.overhead)
     if cells is None:
         raise RequestTooLong(f"a request of {len(request)} bytes does not fit the overlay's largest message")
-    message = secret + len(request).to_bytes(4, "big") + request
+    message = secret + _MESSAGE.pack(mode, len(request)) + request
     return message.ljust(GEOMETRY.padded_message(cells, seal.overhead), b"\0"), cells
 
 
-def unpack_message(message: bytes) -> tuple[bytes, bytes]:
-    """(reply secret, request) of a padded message. Raises DecodeError."""
-    secret, length = message[:KEY], int.from_bytes(message[KEY : KEY + 4], "big")
-    end = KEY + 4 + length
-    if len(message) < KEY + 4 or end > len(message) or message[end:].strip(b"\0"):
+def unpack_message(message: bytes) -> tuple[bytes, Mode, bytes]:
+    """(reply secret, mode, request) of a padded message. Raises DecodeError."""
+    if len(message) < MESSAGE_HEADER:
+        raise DecodeError("a message without its header")
+    mode, length = _MESSAGE.unpack_from(message, KEY)
+    end = MESSAGE_HEADER + length
+    if end > len(message) or message[end:].strip(b"\0"):
         raise DecodeError("a message whose length or padding is not as specified")
-    return secret, message[KEY + 4 : end]
+    return message[:KEY], mode_of(mode), message[MESSAGE_HEADER:end]
 
 
 class Session:
@@ -98,9 +106,9 @@ class Session:
         "ended",
     )
 
-    def __init__(self, request: bytes, entry: DirectoryEntry, now: float, rng: Rng) -> None:
+    def __init__(self, request: bytes, entry: DirectoryEntry, now: float, rng: Rng, mode: Mode = Mode.DEFAULT) -> None:
         secret, message_id = rng(KEY), rng(MESSAGE_ID)
-        message, _ = pack_message(secret, request)
+        message, _ = pack_message(secret, request, mode)
         self._order = _permutation(GEOMETRY.n, rng)
         self._outgoing = _seal_all(message, message_id, entry, self._order, now, rng)
         self._reader = ReplyReader(secret, message_id)
@@ -171,7 +179,7 @@ class Session:
             self._next += 1
             commands.append(DeliverFrame(frame))
             if frame.kind in (FrameKind.FINAL, FrameKind.FAILED):
-                return [*commands, *self._lagging(), *self._end(None)]
+                return [*commands, *self._not_arrived(), *self._lagging(), *self._end(None)]
         if self._reader.ended:
             commands += self._end(ReplyTruncated("the model node ended the reply without its final frame"))
         return commands
@@ -194,6 +202,12 @@ class Session:
         if self._unreachable > GEOMETRY.n - GEOMETRY.k:
             return self._end(ModelUnreachable("no proxy can reach the model node"))
         return self._end(NoCircuits("too few circuits survived to carry the prompt"))
+
+    def _not_arrived(self) -> list[Command]:
+        """Paths whose clove the model node never got, as the last piece says."""
+        arrived = self._reader.arrived
+        missing = (path for path in range(GEOMETRY.n) if not arrived >> self._order[path] & 1)
+        return [BlamePath(path, "its clove did not arrive") for path in missing if path not in self._failed]
 
     def _lagging(self) -> list[Command]:
         """Paths that brought far fewer cloves than the others: dropped, stalled or very slow."""

@@ -39,6 +39,7 @@ class _Message:
     returns: dict[int, Return] = field(default_factory=dict)
     cloves: dict[int, Clove] = field(default_factory=dict)
     session: int = 0
+    arrived: int = 0  # bit i: clove i came and opened
     writer: ReplyWriter | None = None
 
 
@@ -96,7 +97,7 @@ class Inbox:
         message = self._messages[key]
         assert message.writer is not None
         commands: list[Command] = []
-        for path, clove in message.writer.write(frames, end=end, paths=tuple(message.returns)):
+        for path, clove in message.writer.write(frames, end=end, paths=tuple(message.returns), arrived=message.arrived):
             link, token = message.returns[path]
             commands.append(SendHandover(link, encode_handover(Handover.REPLY, token, clove)))
         return commands + (self._forget(key, Handover.END) if end else [])
@@ -114,6 +115,7 @@ class Inbox:
         if message is None:
             message = self._messages[clove.message_id] = _Message(clove, now + GATHER_SECONDS)
         message.returns[clove.slice.index] = way
+        message.arrived |= 1 << clove.slice.index
         self._by_return[way] = (clove.message_id, clove.slice.index)
         self.counts["cloves"] += 1
         if message.writer is not None:
@@ -145,7 +147,7 @@ class Inbox:
     def _open(self, key: bytes, message: _Message, now: float) -> list[Command]:
         slices = {index: clove.slice for index, clove in message.cloves.items()}
         try:
-            secret, request = unpack_message(combine(slices, GEOMETRY.n, GEOMETRY.k, message.first.total))
+            secret, mode, request = unpack_message(combine(slices, GEOMETRY.n, GEOMETRY.k, message.first.total))
         except (CryptoError, DecodeError):
             return [*self._drop("bad_message"), *self._forget(key, Handover.REFUSED)]
         if not self._replays.admit(key, now):
@@ -156,7 +158,7 @@ class Inbox:
         message.writer = ReplyWriter(secret, key)
         self._by_session[message.session] = key
         self.counts["requests"] += 1
-        return [StartReply(message.session, request)]
+        return [StartReply(message.session, request, mode)]
 
     def _lose(self, way: Return) -> list[Command]:
         """One way back is gone; with fewer than k left nobody can read the answer."""

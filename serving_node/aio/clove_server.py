@@ -144,7 +144,7 @@ class CloveServer:
                     held = self._links.get(link)
                     if held is not None:
                         held.send(raw)
-                case StartReply(session, request):
+                case StartReply(session, request, _):
                     self._start(session, request)
                 case CancelReply(session):
                     self._cancel(session)

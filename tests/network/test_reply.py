@@ -30,7 +30,7 @@ def test_frames_arrive_in_order_whatever_path_is_missing_or_late(payloads: list[
     frames = _frames(*payloads)
     lanes: dict[int, list[bytes]] = {path: [] for path in ALL}
     for index, frame in enumerate(frames):
-        for path, clove in writer.write([frame], end=index == len(frames) - 1, paths=ALL):
+        for path, clove in writer.write([frame], end=index == len(frames) - 1, paths=ALL, arrived=15):
             assert len(clove) == GEOMETRY.reply_clove
             lanes[path].append(clove)
     missing = order[0]
@@ -46,7 +46,7 @@ def test_frames_arrive_in_order_whatever_path_is_missing_or_late(payloads: list[
 
 def test_two_paths_release_nothing() -> None:
     writer, reader = _pair()
-    cloves = dict(writer.write(_frames(b"hi"), end=False, paths=ALL))
+    cloves = dict(writer.write(_frames(b"hi"), end=False, paths=ALL, arrived=15))
     assert reader.add(0, cloves[0]) == [] and reader.add(2, cloves[2]) == []
     assert reader.add(3, cloves[3]) == _frames(b"hi")
     assert reader.add(1, cloves[1]) == []
@@ -57,7 +57,7 @@ def test_a_path_that_dies_in_mid_answer_costs_nothing() -> None:
     got: list[ReplyFrame] = []
     for number in range(20):
         paths = ALL if number < 7 else (0, 1, 3)
-        for path, clove in writer.write([ReplyFrame(number, FrameKind.DELTA, b"x")], end=number == 19, paths=paths):
+        for path, clove in writer.write([ReplyFrame(number, FrameKind.DELTA, b"x")], end=number == 19, paths=paths, arrived=15):
             got += reader.add(path, clove)
     assert [frame.sequence for frame in got] == list(range(20))
     assert reader.ended and reader.received == [20, 20, 7, 20]
@@ -67,7 +67,7 @@ def test_a_path_that_dies_in_mid_answer_costs_nothing() -> None:
 @settings(max_examples=60, deadline=None)
 def test_an_altered_clove_is_refused_and_the_others_suffice(bit: int, path: int) -> None:
     writer, reader = _pair()
-    cloves = dict(writer.write(_frames(b"hello"), end=True, paths=ALL))
+    cloves = dict(writer.write(_frames(b"hello"), end=True, paths=ALL, arrived=15))
     changed = bytearray(cloves.pop(path))
     changed[bit // 8] ^= 1 << bit % 8
     with pytest.raises(CryptoError):
@@ -77,12 +77,12 @@ def test_an_altered_clove_is_refused_and_the_others_suffice(bit: int, path: int)
 
 def test_replayed_swapped_and_foreign_cloves_are_refused() -> None:
     writer, reader = _pair()
-    first = dict(writer.write(_frames(b"a"), end=False, paths=ALL))
+    first = dict(writer.write(_frames(b"a"), end=False, paths=ALL, arrived=15))
     reader.add(0, first[0])
     for path, clove in ((0, first[0]), (1, first[2]), (1, b""), (1, bytes(GEOMETRY.reply_clove))):
         with pytest.raises(CryptoError):
             reader.add(path, clove)
-    foreign = dict(ReplyWriter(b"z" * 32, MESSAGE).write(_frames(b"a"), end=False, paths=ALL))
+    foreign = dict(ReplyWriter(b"z" * 32, MESSAGE).write(_frames(b"a"), end=False, paths=ALL, arrived=15))
     with pytest.raises(CryptoError):
         reader.add(1, foreign[1])
 
@@ -91,5 +91,5 @@ def test_a_path_cannot_run_ahead_without_bound() -> None:
     writer, reader = _pair()
     with pytest.raises(DecodeError):
         for number in range(MAX_AHEAD + 2):
-            for path, clove in writer.write([ReplyFrame(number, FrameKind.DELTA, b"x")], end=False, paths=(0,)):
+            for path, clove in writer.write([ReplyFrame(number, FrameKind.DELTA, b"x")], end=False, paths=(0,), arrived=15):
                 reader.add(path, clove)

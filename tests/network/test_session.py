@@ -15,6 +15,7 @@ from network.events import LinkLost, PathData, PathLost
 from network.geometry import GEOMETRY, Seal
 from network.hpke import Opener
 from network.inference import FrameKind, ReplyFrame
+from network.modes import Mode
 from network.reply import ReplyWriter
 from network.session import (
     FIRST_FRAME_SECONDS,
@@ -57,14 +58,15 @@ class ModelEnd:
         self.path_of = {clove.slice.index: path for path, clove in self.cloves.items()}
         first = self.cloves[0]
         slices = {clove.slice.index: clove.slice for clove in self.cloves.values()}
-        secret, self.request = unpack_message(combine(slices, first.n, first.k, first.total))
+        secret, self.mode, self.request = unpack_message(combine(slices, first.n, first.k, first.total))
+        self.arrived = 0b1111
         self.writer = ReplyWriter(secret, first.message_id)
 
     def write(self, *frames: ReplyFrame, end: bool = False, paths: Any = range(4)) -> list[PathData]:
         """Events that carry these frames, in the order of the paths given."""
         order = {path: at for at, path in enumerate(paths)}
         indices = [self.cloves[path].slice.index for path in paths]
-        cloves = self.writer.write(frames, end=end, paths=indices)
+        cloves = self.writer.write(frames, end=end, paths=indices, arrived=self.arrived)
         events = [PathData(self.path_of[i], encode_data(Command.REPLY, raw, GEOMETRY.backward_body)) for i, raw in cloves]
         return sorted(events, key=lambda event: order[event.path])
 
@@ -103,17 +105,17 @@ def test_a_whole_session(session: Session, model: ModelEnd, playbook: Any) -> No
     assert session.ended and session.next_deadline() is None
 
 
-@given(st.binary(max_size=20_000))
+@given(st.binary(max_size=20_000), st.sampled_from(Mode))
 @settings(max_examples=20, deadline=None)
-def test_messages_round_trip(request_bytes: bytes) -> None:
-    message, cells = pack_message(b"s" * 32, request_bytes)
+def test_messages_round_trip(request_bytes: bytes, mode: Mode) -> None:
+    message, cells = pack_message(b"s" * 32, request_bytes, mode)
     assert len(message) == GEOMETRY.padded_message(cells, Seal.X25519.overhead)
-    assert unpack_message(message) == (b"s" * 32, request_bytes)
+    assert unpack_message(message) == (b"s" * 32, mode, request_bytes)
 
 
 def test_messages_that_are_not_as_specified() -> None:
     good, _ = pack_message(b"s" * 32, b"abc")
-    for wrong in (good[:20], good[:-1] + b"\x01", good[:32] + b"\xff\xff\xff\xff" + good[36:]):
+    for wrong in (good[:20], good[:-1] + b"\x01", good[:33] + b"\xff\xff\xff\xff" + good[37:], good[:32] + b"\x04" + good[33:]):
         with pytest.raises(DecodeError):
             unpack_message(wrong)
     with pytest.raises(RequestTooLong):
@@ -225,3 +227,11 @@ def test_a_path_that_lags_is_named_at_the_end(session: Session, model: ModelEnd,
 def test_other_events_are_our_own_mistake(session: Session) -> None:
     with pytest.raises(LocalProtocolError):
         session.on_event(LinkLost(1), NOW)
+
+
+def test_a_path_whose_clove_did_not_arrive_is_named_at_the_end(session: Session, model: ModelEnd, playbook: Any) -> None:
+    model.arrived = 0b1111 & ~(1 << model.cloves[2].slice.index)
+    book = playbook(session)
+    one, two, three, _ = model.write(ACCEPTED, ReplyFrame(1, FrameKind.FINAL), end=True)
+    (book >> one >> two).nothing()
+    book >> three << [DeliverFrame, DeliverFrame, BlamePath(2, "its clove did not arrive"), EndSession(None)]

@@ -20,6 +20,7 @@ from network.geometry import COMMITMENT, GEOMETRY, TAG, Seal
 from network.handover import Handover, decode_handover, encode_handover
 from network.hpke import seal_to
 from network.inference import FrameKind, ReplyFrame
+from network.modes import Mode
 from network.reply import ReplyReader
 from network.session import pack_message
 from network.sida import Slice, split
@@ -60,7 +61,7 @@ def give(inbox: Inbox, which: Any, now: float = NOW) -> list[Any]:
 @pytest.mark.parametrize("chosen", list(combinations(range(4), 3)))
 def test_any_three_cloves_make_the_request(inbox: Inbox, chosen: tuple[int, ...]) -> None:
     four = cloves()
-    assert give(inbox, [four[i] for i in chosen]) == [StartReply(1, b"a prompt")]
+    assert give(inbox, [four[i] for i in chosen]) == [StartReply(1, b"a prompt", Mode.DEFAULT)]
     missing = next(i for i in range(4) if i not in chosen)
     assert give(inbox, [four[missing]]) == []
     sent = inbox.reply(1, [ReplyFrame(0, FrameKind.ACCEPTED)], end=False)
@@ -98,7 +99,7 @@ def test_a_bad_clove_is_refused_by_itself_and_named(inbox: Inbox) -> None:
     sealed = bytearray(seal_clove(four[1], PUBLIC))
     sealed[100] ^= 1
     assert inbox.on_event(arrival(four[1], sealed=bytes(sealed)), NOW) == [refused(four[1])]
-    assert give(inbox, [four[0], four[2], four[3]]) == [StartReply(1, b"a prompt")]
+    assert give(inbox, [four[0], four[2], four[3]]) == [StartReply(1, b"a prompt", Mode.DEFAULT)]
     assert inbox.counts["dropped_bad_clove"] == 1
 
 
@@ -125,7 +126,7 @@ def test_a_duplicate_with_other_content_is_refused(inbox: Inbox) -> None:
     same = replace(four[1], token=b"y" * 16)
     inbox.on_event(arrival(same, link=9), NOW)
     assert inbox.counts["dropped_duplicate_clove"] == 1
-    assert give(inbox, [four[3]]) == [StartReply(1, b"a prompt")]
+    assert give(inbox, [four[3]]) == [StartReply(1, b"a prompt", Mode.DEFAULT)]
 
 
 @pytest.mark.parametrize(
@@ -175,7 +176,7 @@ def test_a_request_needs_as_many_ways_back_as_cloves(inbox: Inbox) -> None:
     give(inbox, four[:2])
     inbox.on_event(LinkLost(0), NOW)
     assert give(inbox, [four[2]]) == [], "nobody could read the answer"
-    assert give(inbox, [four[3]]) == [StartReply(1, b"a prompt")]
+    assert give(inbox, [four[3]]) == [StartReply(1, b"a prompt", Mode.DEFAULT)]
 
 
 def test_the_table_is_bounded(inbox: Inbox, monkeypatch: pytest.MonkeyPatch) -> None:
