@@ -8,12 +8,17 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
+from typing import Literal
 
 from network.errors import ConfigError
 
 LOG_LEVELS = ("debug", "info", "warning", "error")
 LOG_FORMATS = ("line", "json")
+TLS_RULES = ("off-loopback", "always")
+EVENT_LOOPS = ("auto", "uvloop", "asyncio")
 TRUSTING_PERIOD_S = 7 * 24 * 3600
+# Who comes to a role's port: this machine only; neighbours, over TLS; or whoever the role itself lets in.
+Port = Literal["loopback", "public", "guarded"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +30,19 @@ class Address:
 
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only this machine can mean itself by it."""
+        try:
+            return ip_address(self.host).is_loopback
+        except ValueError:
+            return self.host == "localhost"
+
+    @property
+    def is_wildcard(self) -> bool:
+        """Whether it means every address of a machine, so that nobody can call it."""
+        return self.host in ("0.0.0.0", "::")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +69,19 @@ class NodeConfig:
     trust: TrustRoot | None = None
     trusting_period_s: int = TRUSTING_PERIOD_S
     log_format: str = "line"
+    advertise: Address | None = None
+    tls: str = "off-loopback"
+    event_loop: str = "auto"
+
+    @property
+    def public(self) -> Address:
+        """Where others find this node: what it registers."""
+        return self.advertise or self.listen
+
+    @property
+    def serves_tls(self) -> bool:
+        """Whether neighbours speak TLS to this node's port: they know its registered address only."""
+        return needs_tls(self.public, always=self.tls == "always")
 
 
 class Table:
@@ -119,10 +150,17 @@ class Table:
         return parse_digest(self.text(key), f"{self._name}.{key}")
 
     def loopback(self, key: str) -> Address:
-        """An address to listen on. Only loopback is accepted in this release."""
+        """An address to listen on that only this machine reaches."""
         address = parse_address(self.text(key), f"{self._name}.{key}")
-        if not _is_loopback(address.host):
-            raise self.bad(key, f"is {address}: this release listens on loopback only (127.0.0.1:PORT)")
+        if not address.is_loopback:
+            raise self.bad(key, f"is {address}: it listens on loopback only (127.0.0.1:PORT)")
+        return address
+
+    def listening(self, key: str) -> Address:
+        """An address to listen on, of whichever interface."""
+        address = parse_address(self.text(key), f"{self._name}.{key}")
+        if not address.is_loopback and not _is_ip(address.host):
+            raise self.bad(key, f"is {address}: to listen it takes an IP address of this machine, or 0.0.0.0 for all of them")
         return address
 
     def url(self, key: str, value: str) -> str:
@@ -174,13 +212,18 @@ def known_tables(raw: Mapping[str, object], names: Iterable[str]) -> None:
         raise ConfigError(f"unknown tables: {', '.join(f'[{name}]' for name in unknown)}")
 
 
-def node_config(raw: Mapping[str, object], home: Path) -> NodeConfig:
-    """The `[node]` table of a role's configuration; `home` is the folder of the file."""
+def needs_tls(address: Address, *, always: bool) -> bool:
+    """The one rule of every link: whether TLS is spoken to a node that is registered at this address."""
+    return always or not address.is_loopback
+
+
+def node_config(raw: Mapping[str, object], home: Path, port: Port = "loopback") -> NodeConfig:
+    """The `[node]` table of a role's configuration; `home` is the folder of the file, `port` who comes to its port."""
     table = Table(raw, "node")
     config = NodeConfig(
         name=table.text("name"),
         chain_id=table.text("chain_id"),
-        listen=table.loopback("listen"),
+        listen=table.loopback("listen") if port == "loopback" else table.listening("listen"),
         metrics=table.loopback("metrics"),
         family=table.text("family", ""),
         rpc=tuple(table.url("rpc", value) for value in table.texts("rpc")),
@@ -190,6 +233,9 @@ def node_config(raw: Mapping[str, object], home: Path) -> NodeConfig:
         log_format=table.text("log_format", "line", choices=LOG_FORMATS),
         trust=_trust_root(table),
         trusting_period_s=table.integer("trusting_period_s", TRUSTING_PERIOD_S, low=60),
+        advertise=_advertised(table) if port == "public" else None,
+        tls=table.text("tls", "off-loopback", choices=TLS_RULES),
+        event_loop=table.text("event_loop", "auto", choices=EVENT_LOOPS),
     )
     table.done()
     for key, value in (("name", config.name), ("family", config.family)):
@@ -197,7 +243,28 @@ def node_config(raw: Mapping[str, object], home: Path) -> NodeConfig:
             raise table.bad(key, "must be at most 64 bytes")
     if not config.name:
         raise table.bad("name", "must not be empty")
+    if port == "public":
+        _check_public(table, config)
     return config
+
+
+def _advertised(table: Table) -> Address | None:
+    """`advertise`, where others find a node whose own address they cannot use."""
+    text = table.text("advertise", "")
+    return parse_address(text, "node.advertise") if text else None
+
+
+def _check_public(table: Table, config: NodeConfig) -> None:
+    """Refuse addresses that no neighbour could use, or that neighbours would speak plainly to."""
+    if config.public.is_wildcard:
+        key = "advertise" if config.advertise else "listen"
+        raise table.bad(key, f'is {config.public}, which nobody can call: set node.advertise = "HOST:PORT" as others see it')
+    if not config.listen.is_loopback and not config.serves_tls:
+        raise table.bad(
+            "advertise",
+            f"is {config.public}: neighbours speak plainly to loopback, but the port is open to other machines on "
+            f'{config.listen}; advertise the outer address, or set node.tls = "always" on every node',
+        )
 
 
 def _trust_root(table: Table) -> TrustRoot | None:
@@ -211,8 +278,9 @@ def _trust_root(table: Table) -> TrustRoot | None:
     return TrustRoot(height, parse_digest(digest, "node.trust_hash"))
 
 
-def _is_loopback(host: str) -> bool:
+def _is_ip(host: str) -> bool:
     try:
-        return ip_address(host).is_loopback
+        ip_address(host)
     except ValueError:
-        return host == "localhost"
+        return False
+    return True

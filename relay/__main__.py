@@ -10,12 +10,13 @@ import sys
 import tomllib
 from pathlib import Path
 
-from aiohttp import web
 from prometheus_client import CollectorRegistry
 
 from network.aio.chain_client import client_of
+from network.aio.dialer import dialer_of
 from network.aio.gossip import DirectoryPage
 from network.aio.keys import KeyFileError, NodeKeys, load_or_create
+from network.aio.listening import PublicPort
 from network.aio.logs import configure
 from network.aio.ops import OpsServer
 from network.aio.registration import keep_registered
@@ -56,7 +57,9 @@ class _Relay:
         self._keys = keys
         self._chain = client_of(config.node)
         self._core = RelayCore(keys.onion_private, keys.onion_public, lambda: self._chain.directory_now, os.urandom)
-        self._server = RelayServer(self._core)
+        self._server = RelayServer(self._core, dialer=dialer_of(config.node))
+        routes = [*self._server.routes(), *DirectoryPage(lambda: self._chain.directory_now).routes()]
+        self._port = PublicPort(config.node, keys.signing, routes)
 
     async def run(self) -> None:
         """Serve, follow the chain, stay registered; return when told to stop."""
@@ -69,16 +72,16 @@ class _Relay:
         ops = OpsServer(self._node.metrics, self._status, registry)
         await ops.start()
         await self._chain.start()
-        runner = await self._listen()
+        await self._port.start()
         gc.collect()
         gc.freeze()  # what start-up left is here to stay; later collections need not walk it
-        register = RegisterNode(Role.RELAY, self._node.name, self._keys.onion_public, str(self._node.listen), self._node.family)
+        register = RegisterNode(Role.RELAY, self._node.name, self._keys.onion_public, str(self._node.public), self._node.family)
         tasks = {
             asyncio.create_task(self._chain.follow()),
             asyncio.create_task(keep_registered(self._chain, self._keys, register)),
             asyncio.create_task(stop.wait()),
         }
-        log.info("carrying cells", extra={"fields": {"address": self._node.listen, "node": self._keys.node_id.hex()}})
+        log.info("carrying cells", extra={"fields": {"address": self._node.public, "node": self._keys.node_id.hex()}})
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
@@ -88,22 +91,9 @@ class _Relay:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             await self._server.close()
-            await runner.cleanup()
+            await self._port.close()
             await ops.close()
             await self._chain.close()
-
-    async def _listen(self) -> web.AppRunner:
-        app = web.Application()
-        app.add_routes([*self._server.routes(), *DirectoryPage(lambda: self._chain.directory_now).routes()])
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
-        await runner.setup()
-        try:
-            await web.TCPSite(runner, self._node.listen.host, self._node.listen.port).start()
-        except OSError as error:
-            raise ConfigError(
-                f"node.listen: cannot listen on {self._node.listen} ({error.strerror}); stop what uses the port"
-            ) from error
-        return runner
 
     def _status(self) -> dict[str, object]:
         listed = self._chain.directory_now.get(self._keys.node_id) is not None
@@ -114,7 +104,7 @@ class _Relay:
             "ready": not reason,
             "reason": reason,
             "node_id": self._keys.node_id.hex(),
-            "address": str(self._node.listen),
+            "address": str(self._node.public),
             "directory_height": self._chain.directory_now.height,
             "circuits": len(self._core.circuits),
             "links": self._server.links,

@@ -17,4 +17,4 @@ class RelayConfig:
 def from_mapping(raw: Mapping[str, object], home: Path) -> RelayConfig:
     """The checked settings of a parsed config.toml; `home` is its folder. Raises ConfigError naming the key."""
     known_tables(raw, ("node",))
-    return RelayConfig(node_config(raw, home))
+    return RelayConfig(node_config(raw, home, "public"))

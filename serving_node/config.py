@@ -49,7 +49,7 @@ def from_mapping(raw: Mapping[str, object], home: Path) -> ServingConfig:
     routing = Table(raw, "routing", optional=True)
     policy = routing.text("policy", "ttft", choices=sorted(POLICIES))
     routing.done()
-    return ServingConfig(node_config(raw, home), _engine(Table(raw, "engine"), home), policy)
+    return ServingConfig(node_config(raw, home, "public"), _engine(Table(raw, "engine"), home), policy)
 
 
 def _engine(table: Table, home: Path) -> EngineConfig:

@@ -4,18 +4,14 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 
-import aiohttp
-
+from network.aio.dialer import UNREACHABLE, Dialer
 from network.aio.links import (
     CELL_FRAME_LIMIT,
     CELL_PATH,
-    UNREACHABLE,
     CellQueue,
     LinkWriter,
     carry,
     cells_of,
-    link_session,
-    open_socket,
 )
 from network.chain_records import DirectoryEntry
 from network.circuit import Circuit, State
@@ -119,13 +115,13 @@ class _GuardLink:
 class CircuitPool:
     """Builds circuits and routes their cells."""
 
-    def __init__(self, rng: Rng, clock: Callable[[], float]) -> None:
+    def __init__(self, rng: Rng, clock: Callable[[], float], dialer: Dialer | None = None) -> None:
         self._rng = rng
         self._clock = clock
         self._links: dict[int, _GuardLink] = {}
         self._by_relay: dict[bytes, _GuardLink] = {}
         self._numbers = 0
-        self._session: aiohttp.ClientSession | None = None
+        self._dialer = dialer or Dialer()
 
     @property
     def open_circuits(self) -> int:
@@ -182,8 +178,7 @@ class CircuitPool:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        if self._session is not None:
-            await self._session.close()
+        await self._dialer.aclose()
 
     def _link_to(self, relay: DirectoryEntry) -> _GuardLink:
         link = self._by_relay.get(relay.node_id)
@@ -194,10 +189,8 @@ class CircuitPool:
         return link
 
     async def _carry(self, link: _GuardLink) -> None:
-        if self._session is None:
-            self._session = link_session()
         try:
-            socket = await open_socket(self._session, link.relay.address, CELL_PATH, CELL_FRAME_LIMIT)
+            socket = await self._dialer.open_socket(link.relay, CELL_PATH, CELL_FRAME_LIMIT)
             try:
                 await carry(socket, link.writer, lambda frame: self._on_frame(link, frame))
             finally:

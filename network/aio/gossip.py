@@ -7,11 +7,11 @@ Served on the port that a node registers, asked with an ordinary client that sen
 import asyncio
 from collections.abc import Callable
 
-import aiohttp
 from aiohttp import web
 
+from network.aio.dialer import Dialer
+from network.chain_records import DirectoryEntry
 from network.codec import decode, encode
-from network.config import parse_address
 from network.directory import Directory
 from network.directory_summary import DIRECTORY_PATH, SUMMARY_LIMIT, DirectorySummary, summary_of
 from network.errors import DecodeError
@@ -33,12 +33,9 @@ class DirectoryPage:
         return web.Response(body=encode(summary_of(self._directory())))
 
 
-async def fetch_summary(session: aiohttp.ClientSession, address: str) -> DirectorySummary:
-    """Which directory the node at `address` routes by. Raises one of `links.UNREACHABLE`, or DecodeError."""
-    async with (
-        asyncio.timeout(ASK_SECONDS),
-        session.get(f"http://{parse_address(address)}{DIRECTORY_PATH}", allow_redirects=False) as response,
-    ):
+async def fetch_summary(dialer: Dialer, node: DirectoryEntry) -> DirectorySummary:
+    """Which directory a node routes by. Raises one of `dialer.UNREACHABLE`, or DecodeError."""
+    async with asyncio.timeout(ASK_SECONDS), dialer.request("GET", node, DIRECTORY_PATH) as response:
         body = await response.content.read(SUMMARY_LIMIT + 1)
     if response.status != 200 or len(body) > SUMMARY_LIMIT:
         raise DecodeError("no answer about the directory")

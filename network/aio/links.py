@@ -6,7 +6,6 @@ whole: a circuit that lost one cell could not go on anyway (`docs/overlay.md` se
 
 import asyncio
 import logging
-import re
 from collections import deque
 from collections.abc import Callable
 from typing import Protocol
@@ -15,23 +14,19 @@ import aiohttp
 from aiohttp import web
 
 from network.cell import split_frame
-from network.config import parse_address
-from network.errors import ConfigError, DecodeError
+from network.errors import DecodeError
 from network.events import CellArrived, CellsShed, Event, HandoverArrived
 from network.geometry import CELLS_PER_FRAME, GEOMETRY, LINK_ID, TOKEN
 
 log = logging.getLogger(__name__)
 
-CONNECT_SECONDS = 5.0
 MAX_QUEUED_CELLS = 4096
 MAX_QUEUED_BYTES = 8 * 1024 * 1024
 CELL_FRAME_LIMIT = CELLS_PER_FRAME * GEOMETRY.cell + 1
 HANDOVER_LIMIT = GEOMETRY.max_clove + 1 + TOKEN + 1
-UNREACHABLE = (aiohttp.ClientError, OSError, TimeoutError, ValueError, ConfigError)
 CELL_PATH = "/link"
 CLOVE_PATH = "/cloves"
 
-_HOST = re.compile(r"[0-9A-Za-z.:-]{1,253}")
 Socket = aiohttp.ClientWebSocketResponse | web.WebSocketResponse
 
 OnEvent = Callable[[Event], None]
@@ -195,25 +190,6 @@ def cells_of(frame: bytes) -> list[bytes]:
         return [frame]
 
 
-def link_session() -> aiohttp.ClientSession:
-    """The HTTP client for links: no cookies, no proxies from the environment, no connection limit."""
-    return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=0, force_close=True),
-        cookie_jar=aiohttp.DummyCookieJar(),
-        timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS),
-        trust_env=False,
-    )
-
-
-async def open_socket(session: aiohttp.ClientSession, address: str, path: str, limit: int) -> Socket:
-    """Connect to `address` (host:port, as anybody may have registered it). Raises one of UNREACHABLE."""
-    target = parse_address(address)
-    if not _HOST.fullmatch(target.host):
-        raise ConfigError("an address that is no host and port")
-    async with asyncio.timeout(CONNECT_SECONDS):
-        return await session.ws_connect(f"ws://{target}{path}", compress=0, max_msg_size=limit)
-
-
 def accept_socket(limit: int) -> web.WebSocketResponse:
     """The server's side of a link."""
-    return web.WebSocketResponse(compress=False, max_msg_size=limit)
+    return web.WebSocketResponse(compress=False, max_msg_size=limit, autoping=False)

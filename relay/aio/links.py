@@ -3,21 +3,17 @@
 import asyncio
 import logging
 
-import aiohttp
-
+from network.aio.dialer import UNREACHABLE, Dialer
 from network.aio.links import (
     CELL_FRAME_LIMIT,
     CELL_PATH,
     CLOVE_PATH,
     HANDOVER_LIMIT,
-    UNREACHABLE,
     CellLink,
     HandoverLink,
     OnEvent,
     Socket,
     carry,
-    link_session,
-    open_socket,
 )
 from network.chain_records import DirectoryEntry
 from network.events import LinkLost
@@ -28,11 +24,11 @@ log = logging.getLogger(__name__)
 class Links:
     """Every link of this relay."""
 
-    def __init__(self, on_event: OnEvent) -> None:
+    def __init__(self, on_event: OnEvent, dialer: Dialer) -> None:
         self._on_event = on_event
+        self._dialer = dialer
         self._links: dict[int, CellLink | HandoverLink] = {}
         self._tasks: dict[int, asyncio.Task[None]] = {}
-        self._session: aiohttp.ClientSession | None = None
 
     def __len__(self) -> int:
         return len(self._links)
@@ -73,8 +69,7 @@ class Links:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        if self._session is not None:
-            await self._session.close()
+        await self._dialer.aclose()
 
     def _start(self, link: int, held: CellLink | HandoverLink, node: DirectoryEntry, path: str, limit: int) -> None:
         self._links[link] = held
@@ -85,10 +80,8 @@ class Links:
     async def _connect_and_carry(
         self, link: int, held: CellLink | HandoverLink, node: DirectoryEntry, path: str, limit: int
     ) -> None:
-        if self._session is None:
-            self._session = link_session()
         try:
-            socket = await open_socket(self._session, node.address, path, limit)
+            socket = await self._dialer.open_socket(node, path, limit)
         except UNREACHABLE as error:
             log.info("cannot reach node %s: %s", node.name, type(error).__name__)
             return

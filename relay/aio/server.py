@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from aiohttp import web
 
+from network.aio.dialer import Dialer
 from network.aio.links import CELL_FRAME_LIMIT, CELL_PATH, accept_socket
 from network.commands import CloseLink, Command, OpenCloveLink, OpenLink, SendCell, SendHandover
 from network.events import Event
@@ -16,10 +17,10 @@ from relay.core import RelayCore
 class RelayServer:
     """Drives one relay core."""
 
-    def __init__(self, core: RelayCore, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, core: RelayCore, clock: Callable[[], float] = time.time, dialer: Dialer | None = None) -> None:
         self._core = core
         self._clock = clock
-        self._links = Links(self._on_event)
+        self._links = Links(self._on_event, dialer or Dialer())
         self._timer: asyncio.TimerHandle | None = None
         self._incoming: set[web.WebSocketResponse] = set()
 

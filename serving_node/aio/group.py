@@ -14,6 +14,7 @@ import aiohttp
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 
+from network.aio.dialer import UNREACHABLE, Dialer
 from network.codec import decode, encode
 from network.crypto import SigningKey
 from network.directory import Directory
@@ -61,7 +62,7 @@ class Group:
         group: str,
         policy: str,
         rng: Callable[[int], bytes],
-        session: aiohttp.ClientSession | None = None,
+        dialer: Dialer,
         *,
         registry: CollectorRegistry | None = None,
         plan: ChunkPlan | None = None,
@@ -70,8 +71,7 @@ class Group:
     ) -> None:
         self._directory = directory
         self._rng = rng
-        self._session = session
-        self._owns_session = session is None
+        self._dialer = dialer
         self._flush_s = flush_s
         self._anti_entropy_s = anti_entropy_s
         incarnation = time.time_ns() // 1_000_000
@@ -88,8 +88,6 @@ class Group:
 
     async def start(self) -> None:
         """Starts speaking: first to ask every peer where its log stands."""
-        if self._session is None:
-            self._session = aiohttp.ClientSession()
         self._loop = asyncio.create_task(self._run(), name="group")
         self._loop.add_done_callback(_tell_death)
 
@@ -99,8 +97,6 @@ class Group:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        if self._owns_session and self._session is not None:
-            await self._session.close()
 
     def decide(self, prompt_tokens: Sequence[int], *, no_share: bool = False) -> Decision:
         """Where this prompt goes. `no_share` keeps it out of the group's tree, and matches nothing."""
@@ -209,7 +205,7 @@ class Group:
         try:
             await self._deliver(node, peer)
             peer.pause = peer.retry_at = 0.0
-        except (aiohttp.ClientError, TimeoutError, OSError, PlanetServeError) as error:
+        except (*UNREACHABLE, PlanetServeError) as error:
             peer.pause = min(RETRY_MOST_S, peer.pause * 2 or RETRY_FIRST_S)
             jitter = self._rng(1)[0] / 256
             peer.retry_at = time.monotonic() + peer.pause * (0.75 + jitter / 2)
@@ -268,10 +264,9 @@ class Group:
     ) -> bytes:
         """One exchange with a peer. Raises when it fails, is refused, or answers with more than `limit` bytes."""
         entry = self.forwarder.entries.get(node)
-        if entry is None or self._session is None:
-            raise PlanetServeError("the peer has left the directory, or this node is closing")
-        url = f"http://{entry.address}{path}"
-        async with self._session.request(method, url, data=data, headers=headers, timeout=TIMEOUT) as answer:
+        if entry is None:
+            raise PlanetServeError("the peer has left the directory")
+        async with self._dialer.request(method, entry, path, data=data, headers=headers, timeout=TIMEOUT) as answer:
             raw = await _bounded(answer.content, limit)
             if answer.status != 200:
                 raise PlanetServeError(f"it answered {answer.status}")
@@ -294,7 +289,7 @@ class Group:
     async def _catch_up(self, node: bytes, peer: _Peer) -> None:
         try:
             await self._fetch_snapshot(node, peer)
-        except (aiohttp.ClientError, TimeoutError, OSError, PlanetServeError) as error:
+        except (*UNREACHABLE, PlanetServeError) as error:
             self.metrics.failed()
             fields = {"peer": node.hex(), "reason": _words(error)}
             log.info("a peer's snapshot could not be fetched; the next exchange asks again", extra={"fields": fields})

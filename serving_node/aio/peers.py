@@ -13,6 +13,7 @@ from collections.abc import AsyncGenerator, Callable, Coroutine
 import aiohttp
 from aiohttp import web
 
+from network.aio.dialer import UNREACHABLE, Dialer
 from network.chain_records import DirectoryEntry
 from network.errors import DecodeError, PlanetServeError
 from network.inference import FrameKind, InferenceRequest, ReplyFrame
@@ -35,25 +36,15 @@ class PeerFailed(PlanetServeError):
 class PeerClient:
     """Sends requests to peers; closing the iterator tells the peer to stop."""
 
-    def __init__(self) -> None:
-        self._session: aiohttp.ClientSession | None = None
-
-    async def open(self) -> None:
-        """Make the connection pool."""
-        self._session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(force_close=True, limit=0))
-
-    async def close(self) -> None:
-        """Close every connection."""
-        if self._session is not None:
-            await self._session.close()
+    def __init__(self, dialer: Dialer) -> None:
+        self._dialer = dialer
 
     async def ask(self, peer: DirectoryEntry, envelope: bytes) -> AsyncGenerator[ReplyFrame, None]:
         """The frames of the peer's reply, up to FINAL or FAILED. Raises PeerFailed."""
-        assert self._session is not None
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_S, sock_read=SILENCE_S)
         reader = RecordReader()
         try:
-            async with self._session.post(f"http://{peer.address}/forward", data=envelope, timeout=timeout) as response:
+            async with self._dialer.request("POST", peer, "/forward", data=envelope, timeout=timeout) as response:
                 if response.status != 200:
                     raise PeerFailed(f"it answered {response.status}")
                 async for data in response.content.iter_any():
@@ -61,7 +52,7 @@ class PeerClient:
                         yield frame
                         if frame.kind in (FrameKind.FINAL, FrameKind.FAILED):
                             return
-        except (aiohttp.ClientError, TimeoutError, OSError, DecodeError) as error:
+        except (*UNREACHABLE, DecodeError) as error:
             raise PeerFailed(f"{type(error).__name__}") from error
         raise PeerFailed("it broke off")
 

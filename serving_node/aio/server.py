@@ -10,15 +10,15 @@ import os
 import time
 from collections.abc import Awaitable, Callable, Coroutine
 
-from aiohttp import web
 from prometheus_client import CollectorRegistry
 
 from network.aio.chain_client import client_of
+from network.aio.dialer import dialer_of
 from network.aio.keys import NodeKeys
+from network.aio.listening import PublicPort
 from network.aio.ops import OpsServer
 from network.aio.registration import keep_registered
 from network.chain_tx import RegisterNode
-from network.errors import ConfigError
 from network.ids import Role
 from network.inference import InferenceRequest, ReplyFrame
 from serving_node.aio.answering import Answering
@@ -56,10 +56,18 @@ class Sidecar:
         self._chain = client_of(node)
         registry = CollectorRegistry()
         group = config.engine.group
+        self._dialer = dialer_of(node)
         self._group = Group(
-            keys.node_id, keys.signing, lambda: self._chain.directory_now, group, config.policy, os.urandom, registry=registry
+            keys.node_id,
+            keys.signing,
+            lambda: self._chain.directory_now,
+            group,
+            config.policy,
+            os.urandom,
+            self._dialer,
+            registry=registry,
         )
-        self._peers = PeerClient()
+        self._peers = PeerClient(self._dialer)
         metrics = ServingMetrics(group, registry)
         self._answering = Answering(
             config.engine,
@@ -76,22 +84,22 @@ class Sidecar:
         self._cloves = CloveServer(keys.onion_private, self._on_cloves, os.urandom)
         gate = ForwardGate(keys.node_id, group, lambda: self._chain.directory_now)
         self._forwards = ForwardServer(gate, self._on_forward)
+        routes = [*self._cloves.routes(), *self._group.routes(), *self._forwards.routes()]
+        self._port = PublicPort(node, keys.signing, routes)
         self._ops = OpsServer(node.metrics, self.status, registry)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Serve until `stop` is set or a part that must live has died; then drain and close."""
         await self._ops.start()
-        runner: web.AppRunner | None = None
         tasks: set[asyncio.Task[object]] = set()
         try:
             if not await _before(stop, self._engine.start()):
                 return
-            await self._peers.open()
             await self._chain.start()
             await self._group.start()
-            runner = await self._listen()
+            await self._port.start()
             tasks = {asyncio.create_task(work) for work in self._work(stop)}
-            log.info("serving", extra={"fields": {"model": self._config.engine.group, "address": self._config.node.listen}})
+            log.info("serving", extra={"fields": {"model": self._config.engine.group, "address": self._config.node.public}})
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
                 task.result()
@@ -101,10 +109,9 @@ class Sidecar:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             await self._cloves.close()
-            if runner is not None:
-                await runner.cleanup()
+            await self._port.close()
             await self._group.close()
-            await self._peers.close()
+            await self._dialer.aclose()
             await self._chain.close()
             await self._engine.close()
             await self._ops.close()
@@ -122,7 +129,7 @@ class Sidecar:
             "ready": not reason,
             "reason": reason,
             "node_id": self._keys.node_id.hex(),
-            "address": str(node.listen),
+            "address": str(node.public),
             "model": self._config.engine.group,
             "trusted": entry is not None and entry.trusted,
             "running": self._answering.admission.running,
@@ -137,7 +144,7 @@ class Sidecar:
             role=Role.MODEL,
             name=self._config.node.name,
             onion_key=self._keys.onion_public,
-            address=str(self._config.node.listen),
+            address=str(self._config.node.public),
             family=self._config.node.family,
             group=engine.group,
             model_hash=engine.model_hash,
@@ -189,19 +196,6 @@ class Sidecar:
             log.info("draining", extra={"fields": {"requests": len(self._inflight)}})
         while self._inflight and time.monotonic() < until:
             await asyncio.wait(set(self._inflight), timeout=until - time.monotonic())
-
-    async def _listen(self) -> web.AppRunner:
-        app = web.Application()
-        app.add_routes([*self._cloves.routes(), *self._group.routes(), *self._forwards.routes()])
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
-        await runner.setup()
-        address = self._config.node.listen
-        try:
-            await web.TCPSite(runner, address.host, address.port).start()
-        except OSError as error:
-            await runner.cleanup()
-            raise ConfigError(f"node.listen: cannot listen on {address} ({error.strerror}); stop what uses the port") from error
-        return runner
 
 
 async def _before(stop: asyncio.Event, work: Coroutine[None, None, None]) -> bool:

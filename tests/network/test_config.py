@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from network.config import Address, Table, TrustRoot, known_tables, node_config, parse_address
+from network.config import Address, Table, TrustRoot, known_tables, needs_tls, node_config, parse_address
 from network.errors import ConfigError
 
 HOME = Path("/net/relay-03")
@@ -55,6 +55,9 @@ def test_a_trust_root_replaces_the_genesis_files() -> None:
         ({"rpc": ["127.0.0.1:1"]}, "node.rpc"),
         ({"log_level": "loud"}, "node.log_level"),
         ({"log_format": "xml"}, "node.log_format"),
+        ({"tls": "never"}, "node.tls"),
+        ({"event_loop": "gevent"}, "node.event_loop"),
+        ({"advertise": "1.2.3.4:5"}, "node.advertise"),
         ({"genesis": ""}, "node.genesis"),
         ({"colour": "red"}, "node.colour"),
         ({"trust_height": 5}, "node.trust_hash is missing"),
@@ -94,6 +97,39 @@ def test_typed_values_are_checked() -> None:
     table = Table({"t": {"flag": True, "digest": "ab" * 32, "number": 3}}, "t")
     assert (table.flag("flag"), table.digest("digest"), table.integer("number")) == (True, b"\xab" * 32, 3)
     table.done()
+
+
+@pytest.mark.parametrize(
+    ("change", "public", "tls"),
+    [
+        ({}, "127.0.0.1:8803", False),
+        ({"tls": "always"}, "127.0.0.1:8803", True),
+        ({"listen": "203.0.113.5:8803"}, "203.0.113.5:8803", True),
+        ({"listen": "[2001:db8::5]:8803"}, "[2001:db8::5]:8803", True),
+        ({"listen": "0.0.0.0:8803", "advertise": "relay.example:443"}, "relay.example:443", True),
+        ({"listen": "127.0.0.1:8803", "advertise": "203.0.113.5:443"}, "203.0.113.5:443", True),
+        ({"listen": "0.0.0.0:8803", "advertise": "127.0.0.1:8803", "tls": "always"}, "127.0.0.1:8803", True),
+    ],
+)
+def test_a_public_port_speaks_tls_where_its_neighbours_do(change: dict[str, Any], public: str, tls: bool) -> None:
+    config = node_config({"node": {**NODE, **change}}, HOME, "public")
+    assert str(config.public) == public and config.serves_tls is tls
+    assert needs_tls(parse_address(public), always=config.tls == "always") is tls
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"listen": "0.0.0.0:8803"}, "node.listen is 0.0.0.0:8803, which nobody can call"),
+        ({"listen": "0.0.0.0:8803", "advertise": "0.0.0.0:8803"}, "node.advertise is"),
+        ({"listen": "0.0.0.0:8803", "advertise": "localhost:8803"}, "node.advertise .* speak plainly"),
+        ({"listen": "example.org:80"}, "node.listen .* IP address"),
+        ({"advertise": "example.org"}, "node.advertise"),
+    ],
+)
+def test_a_public_port_that_neighbours_could_not_use_is_refused(change: dict[str, Any], words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        node_config({"node": {**NODE, **change}}, HOME, "public")
 
 
 @given(st.text(max_size=30))

@@ -1,13 +1,15 @@
 """What nodes tell each other over HTTP, on real sockets."""
 
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from typing import Any
 
-import aiohttp
 import pytest
 from aiohttp import web
 
+from network.aio.dialer import Dialer
 from network.aio.gossip import DirectoryPage, fetch_summary
+from network.chain_records import DirectoryEntry
 from network.directory import Directory
 from network.directory_summary import summary_of
 from network.errors import DecodeError
@@ -27,8 +29,8 @@ async def listed(directory_of: Any) -> AsyncIterator[tuple[Directory, str]]:
 
 async def test_a_node_says_which_directory_it_routes_by(listed: tuple[Directory, str]) -> None:
     directory, address = listed
-    async with aiohttp.ClientSession() as session:
-        assert await fetch_summary(session, address) == summary_of(directory)
+    async with aclosing(Dialer()) as dialer:
+        assert await fetch_summary(dialer, DirectoryEntry(address=address)) == summary_of(directory)
 
 
 async def test_who_serves_something_else_is_refused() -> None:
@@ -40,7 +42,7 @@ async def test_who_serves_something_else_is_refused() -> None:
     runner = web.AppRunner(app, shutdown_timeout=0.1)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
-    async with aiohttp.ClientSession() as session:
+    async with aclosing(Dialer()) as dialer:
         with pytest.raises(DecodeError):
-            await fetch_summary(session, "{}:{}".format(*runner.addresses[0][:2]))
+            await fetch_summary(dialer, DirectoryEntry(address="{}:{}".format(*runner.addresses[0][:2])))
     await runner.cleanup()

@@ -127,11 +127,3 @@ async def test_a_hand_over_link_gives_up_on_a_reader_that_does_not_read(monkeypa
     assert given_up == []
     link.send(b"6")
     assert given_up == [7] and heard == [HandoverArrived(7, b"raw")]
-
-
-@pytest.mark.parametrize("address", ["evil/path:80", "user@host:80", "host?x:80", "host", "host:0", " :80", "a\nb:80", ":80"])
-async def test_an_address_is_a_host_and_a_port_and_nothing_else(address: str) -> None:
-    """Anybody may register any text as an address."""
-    async with links.link_session() as session:
-        with pytest.raises(links.UNREACHABLE):
-            await links.open_socket(session, address, links.CELL_PATH, 100)

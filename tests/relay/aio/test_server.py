@@ -13,6 +13,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
+from network.aio.dialer import Dialer
 from network.cell import CellKind, decode_cell, encode_cell
 from network.crypto import exchange_public
 from network.directory import empty
@@ -61,7 +62,7 @@ async def test_a_bad_create_is_answered_by_destroy_and_links_are_counted(relay: 
 
 
 async def test_a_link_that_is_gone_takes_nothing_and_closing_twice_is_fine() -> None:
-    links = Links(lambda event: None)
+    links = Links(lambda event: None, Dialer())
     links.send(7, b"cell")
     links.drop(7)
     await links.close()

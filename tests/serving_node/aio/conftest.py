@@ -15,6 +15,7 @@ import pytest
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 
+from network.aio.dialer import Dialer
 from network.chain_records import DirectoryEntry, DirectoryRecord
 from network.config import Address
 from network.crypto import SigningKey, sha256
@@ -163,7 +164,7 @@ class Node:
     engine: Any
     group: Group
     answering: Answering
-    peers: PeerClient
+    dialer: Dialer
     forwards: ForwardServer
     runners: list[web.AppRunner]
     address: str
@@ -181,7 +182,7 @@ class Node:
         for runner in self.runners:
             await runner.cleanup()
         await self.group.close()
-        await self.peers.close()
+        await self.dialer.aclose()
         await self.engine.close()
 
 
@@ -202,9 +203,9 @@ class TestNetwork:
         if engine is None:
             engine = DoubleEngine(llama_address)
             await engine.start()
-        own, registry, peers = node_id(key.public), CollectorRegistry(), PeerClient()
-        await peers.open()
-        group = Group(own, key, lambda: self.directory, GROUP, policy, bytes, registry=registry, flush_s=0.02)
+        own, registry, dialer = node_id(key.public), CollectorRegistry(), Dialer()
+        peers = PeerClient(dialer)
+        group = Group(own, key, lambda: self.directory, GROUP, policy, bytes, dialer, registry=registry, flush_s=0.02)
         config = EngineConfig(
             "embedded", GROUP, Path("model.gguf"), sha256(b"model"), Address("127.0.0.1", 1), 1, 256 * slots, slots, "", ""
         )
@@ -213,7 +214,7 @@ class TestNetwork:
         answering = Answering(config, key, engine, group, lambda: self.directory, peers, metrics, rng)
         forwards = ForwardServer(ForwardGate(own, GROUP, lambda: self.directory), answering.answer)
         runner, address = await serve([*group.routes(), *forwards.routes()])
-        node = Node(key, llama, engine, group, answering, peers, forwards, [runner, llama_runner], address)
+        node = Node(key, llama, engine, group, answering, dialer, forwards, [runner, llama_runner], address)
         self.nodes.append(node)
         self.list(node)
         return node

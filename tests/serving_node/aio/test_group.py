@@ -10,6 +10,7 @@ import pytest
 from aiohttp import web
 from prometheus_client import CollectorRegistry, generate_latest
 
+from network.aio.dialer import Dialer
 from network.chain_records import DirectoryEntry, DirectoryRecord
 from network.codec import encode
 from network.crypto import SigningKey
@@ -29,6 +30,7 @@ class Network:
 
     def __init__(self) -> None:
         self.groups: list[Group] = []
+        self.dialer = Dialer()
         self.runners: list[web.AppRunner] = []
         self.keys: list[SigningKey] = []
         self.record = DirectoryRecord(chain_id="test", epoch=1)
@@ -37,7 +39,16 @@ class Network:
     async def add(self, key: SigningKey, *, start: bool = True) -> Group:
         own = NodeId(node_id(key.public))
         group = Group(
-            own, key, lambda: self.directory, "m", "ttft", bytes, registry=CollectorRegistry(), plan=PLAN, flush_s=0.02
+            own,
+            key,
+            lambda: self.directory,
+            "m",
+            "ttft",
+            bytes,
+            self.dialer,
+            registry=CollectorRegistry(),
+            plan=PLAN,
+            flush_s=0.02,
         )
         app = web.Application()
         app.add_routes(group.routes())
@@ -69,6 +80,7 @@ class Network:
     async def close(self) -> None:
         for group in self.groups:
             await group.close()
+        await self.dialer.aclose()
         for runner in self.runners:
             await runner.cleanup()
 
