@@ -14,6 +14,7 @@ from prometheus_client import CollectorRegistry
 
 from network.aio.chain_client import client_of
 from network.aio.dialer import dialer_of
+from network.aio.event_loop import run
 from network.aio.gossip import DirectoryPage
 from network.aio.keys import KeyFileError, NodeKeys, load_or_create
 from network.aio.listening import PublicPort
@@ -39,7 +40,7 @@ def main() -> int:
     try:
         config = from_mapping(tomllib.loads(path.read_text()), path.resolve().parent)
         configure(config.node.name, config.node.log_level, config.node.log_format)
-        asyncio.run(_Relay(config, load_or_create(config.node.keys)).run())
+        run(_Relay(config, load_or_create(config.node.keys)).run(), config.node.event_loop)
     except KeyFileError as error:
         print(f"relay: {error}", file=sys.stderr)
         return 5

@@ -10,6 +10,7 @@ import sys
 import tomllib
 from pathlib import Path
 
+from network.aio.event_loop import run
 from network.aio.keys import KeyFileError, NodeKeys, load_or_create
 from network.aio.logs import configure
 from network.errors import ConfigError
@@ -26,7 +27,7 @@ def main() -> int:
     try:
         config = from_mapping(tomllib.loads(path.read_text()), path.resolve().parent)
         configure(config.node.name, config.node.log_level, config.node.log_format)
-        asyncio.run(_serve(config, load_or_create(config.node.keys)))
+        run(_serve(config, load_or_create(config.node.keys)), config.node.event_loop)
     except KeyFileError as error:
         return _say(error, 5)
     except (ConfigError, OSError, tomllib.TOMLDecodeError) as error:

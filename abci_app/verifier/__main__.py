@@ -25,6 +25,8 @@ from abci_app.verifier.aio.verifier import Verifier
 from abci_app.verifier.core import VerifierCore
 from abci_app.verifier.memory import Memory, memory_from_json
 from network.aio.chain_client import client_of
+from network.aio.dialer import dialer_of
+from network.aio.event_loop import run
 from network.aio.keys import KeyFileError, load
 from network.aio.logs import configure
 from network.aio.user_node import UserNode
@@ -46,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if config.verifier is None:
             raise ConfigError("verifier.enabled is false: there is nothing to run")
         configure(config.node.name, config.node.log_level, config.node.log_format)
-        asyncio.run(_run(config, config.verifier, path.resolve().parent / MEMORY_FILE))
+        run(_run(config, config.verifier, path.resolve().parent / MEMORY_FILE), config.node.event_loop)
     except KeyFileError as error:
         return _failed(5, error)
     except (ConfigError, OSError, tomllib.TOMLDecodeError) as error:
@@ -59,7 +61,7 @@ async def _run(config: ValidatorConfig, settings: VerifierConfig, memory_file: P
     keys = load(settings.keys)
     scorer = Scorer(settings.reference)
     client = client_of(config.node)
-    user_node = UserNode(lambda: client.directory_now, secrets.token_bytes, path_sets=1)
+    user_node = UserNode(lambda: client.directory_now, secrets.token_bytes, path_sets=1, dialer=dialer_of(config.node))
     verifier = Verifier(
         VerifierCore(keys.signing, settings.group, secrets.token_bytes, memory=_memory(memory_file)),
         client,

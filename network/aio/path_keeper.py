@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from network.aio.circuits import CircuitPool, OpenCircuit
+from network.aio.dialer import Dialer
 from network.chain_records import DirectoryEntry
 from network.directory import Directory
 from network.freshness import Rng
@@ -60,13 +61,19 @@ class PathKeeper:
     """Builds path sets ahead. `directory` answers with the newest verified directory."""
 
     def __init__(
-        self, directory: Callable[[], Directory], rng: Rng, *, path_sets: int = 2, clock: Callable[[], float] = time.time
+        self,
+        directory: Callable[[], Directory],
+        rng: Rng,
+        *,
+        path_sets: int = 2,
+        clock: Callable[[], float] = time.time,
+        dialer: Dialer | None = None,
     ) -> None:
         self._directory = directory
         self._rng = rng
         self._wanted = path_sets
         self._clock = clock
-        self._pool = CircuitPool(rng, clock)
+        self._pool = CircuitPool(rng, clock, dialer)
         self._history = RelayHistory()
         self._ready: list[ReadyPathSet] = []
         self._waiting = 0

@@ -11,6 +11,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from functools import partial
 
+from network.aio.dialer import Dialer
 from network.aio.path_keeper import PathKeeper, ReadyPathSet
 from network.chain_records import DirectoryEntry
 from network.commands import BlamePath, Command, DeliverFrame, EndSession, SendData
@@ -40,11 +41,17 @@ class UserNode:
     """Asks model nodes anonymously. `directory` answers with the newest verified directory."""
 
     def __init__(
-        self, directory: Callable[[], Directory], rng: Rng, *, path_sets: int = 2, clock: Callable[[], float] = time.time
+        self,
+        directory: Callable[[], Directory],
+        rng: Rng,
+        *,
+        path_sets: int = 2,
+        clock: Callable[[], float] = time.time,
+        dialer: Dialer | None = None,
     ) -> None:
         self._rng = rng
         self._clock = clock
-        self._paths = PathKeeper(directory, rng, path_sets=path_sets, clock=clock)
+        self._paths = PathKeeper(directory, rng, path_sets=path_sets, clock=clock, dialer=dialer)
         self._sessions = 0
 
     async def start(self) -> None:

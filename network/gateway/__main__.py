@@ -18,6 +18,8 @@ from typing import Any
 from aiohttp import web
 
 from network.aio.chain_client import ChainClient, client_of
+from network.aio.dialer import dialer_of
+from network.aio.event_loop import run
 from network.aio.keys import KeyFileError, NodeKeys, load_or_create
 from network.aio.logs import configure
 from network.aio.ops import OpsServer
@@ -45,7 +47,9 @@ class Gateway:
         self._client = client
         self._keys = keys
         self._metrics = GatewayMetrics()
-        self._user_node = UserNode(self._directory, secrets.token_bytes, path_sets=config.path_sets)
+        self._user_node = UserNode(
+            self._directory, secrets.token_bytes, path_sets=config.path_sets, dialer=dialer_of(config.node)
+        )
         parts = GatewayParts(
             overlay=self._user_node,
             directory=self._directory,
@@ -144,7 +148,7 @@ def start(path: Path) -> int:
     try:
         config = from_mapping(tomllib.loads(path.read_text()), path.parent)
         configure(config.node.name, config.node.log_level, config.node.log_format)
-        asyncio.run(Gateway(config, client_of(config.node), load_or_create(config.node.keys)).run())
+        run(Gateway(config, client_of(config.node), load_or_create(config.node.keys)).run(), config.node.event_loop)
     except (KeyFileError, RegistrationRefused) as error:
         print(f"gateway: {error}", file=sys.stderr)
         return 5
