@@ -161,11 +161,12 @@ class CoreMachine(Machine):
 class RelayMachine(CoreMachine):
     """A relay: the real core. Its onion key is kept here because a malicious operator has it too."""
 
-    def __init__(self, network: World, entry: DirectoryEntry, private: bytes) -> None:
+    def __init__(self, network: World, entry: DirectoryEntry, private: bytes, draw: Callable[[Rng], Rng] | None = None) -> None:
         super().__init__(network, entry.name)
         self.entry = entry
         self.private = private
-        self.core = RelayCore(private, entry.onion_key, lambda: network.directory, network.rng(entry.name))
+        rng = network.rng(entry.name)
+        self.core = RelayCore(private, entry.onion_key, lambda: network.directory, draw(rng) if draw else rng)
         self.start(self.core)
 
     def new_link(self) -> int:

@@ -10,7 +10,7 @@ Nothing is modelled but the wires, the clock and the model node's engine. The sa
 """
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from evals.adversary.clock import VirtualClock
@@ -39,8 +39,10 @@ class VirtualNetwork:
         relays: int = GEOMETRY.n * GEOMETRY.hops,
         delay: Delay | float = 0.02,
         answer: Answer = echo,
+        relay_rng: Mapping[str, Callable[[Rng], Rng]] | None = None,
     ) -> None:
         self._seed = seed
+        self._relay_rng = dict(relay_rng or {})
         self.clock = VirtualClock(NOW)
         self.wires = Wires(self.clock, delay if callable(delay) else constant_delay(delay), self._deliver, self._lose)
         self.machines: dict[str, Machine] = {}
@@ -142,7 +144,7 @@ class VirtualNetwork:
     def _add_relay(self, family: str = "", address: str = "") -> RelayMachine:
         name = f"r{len(self.relays):02d}"
         entry, private = self._identity(name, Role.RELAY, family or f"family-{name}", address)
-        relay = self.relays[name] = RelayMachine(self, entry, private)
+        relay = self.relays[name] = RelayMachine(self, entry, private, self._relay_rng.get(name))
         self._enter(relay, entry)
         return relay
 

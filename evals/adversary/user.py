@@ -131,15 +131,20 @@ class UserMachine(Machine):
 
     def circuit(self, relays: Sequence[DirectoryEntry]) -> UserCircuit:
         """A circuit through these relays, being built."""
-        link = self._link_to.get(relays[0].node_id)
-        if link is None:
-            link = self._link_to[relays[0].node_id] = self.new_link()
-            self._circuits[link] = {}
-            self.network.connect((self.name, link), relays[0], Carries.CELLS)
+        link = self.link_to(relays[0])
         circuit = UserCircuit(self, relays, link)
         self._circuits[link][circuit.core.link_id] = circuit
         circuit.build()
         return circuit
+
+    def link_to(self, relay: DirectoryEntry) -> int:
+        """The link to a first relay; made when there is none."""
+        link = self._link_to.get(relay.node_id)
+        if link is None:
+            link = self._link_to[relay.node_id] = self.new_link()
+            self._circuits[link] = {}
+            self.network.connect((self.name, link), relay, Carries.CELLS)
+        return link
 
     def opened(self, relays: Sequence[DirectoryEntry]) -> UserCircuit:
         """A circuit through these relays that stands. Raises when one of them refuses."""
