@@ -27,6 +27,19 @@ class CellKind(IntEnum):
     FORWARD = 3
     BACKWARD = 4
     DESTROY = 5
+    CREDIT = 6
+    PAD = 7
+
+
+class DestroyReason(IntEnum):
+    """Why a circuit was refused or ended, as far as the neighbour is told."""
+
+    NONE = 0
+    BUSY = 1
+    FOREIGN_DIRECTORY = 2
+    REFUSED = 3
+    EXPIRED = 4
+    SHED = 5
 
 
 class Command(IntEnum):
@@ -49,6 +62,7 @@ class CloseReason(IntEnum):
 CLOSE_REASONS = frozenset(bytes((reason,)) for reason in CloseReason)
 # By look-up, not by calling the enumeration: this runs once per cell and hop.
 _KINDS = {int(kind): kind for kind in CellKind}
+_REASONS = {int(reason): reason for reason in DestroyReason}
 _COMMANDS = {int(command): command for command in Command}
 
 
@@ -69,9 +83,15 @@ def decode_cell(raw: bytes) -> tuple[bytes, CellKind, bytes]:
     return link_id, kind, raw[_PREFIX.size :]
 
 
-def destroy_cell(link_id: bytes) -> bytes:
-    """The cell that ends a circuit on one link."""
-    return encode_cell(link_id, CellKind.DESTROY, bytes(GEOMETRY.cell_body))
+def destroy_cell(link_id: bytes, reason: DestroyReason = DestroyReason.NONE, effort: int = 0) -> bytes:
+    """The cell that ends a circuit on one link; `effort` is how many zero bits a busy relay asks for."""
+    return encode_cell(link_id, CellKind.DESTROY, bytes((reason, effort)).ljust(GEOMETRY.cell_body, b"\0"))
+
+
+def decode_destroy(body: bytes) -> tuple[DestroyReason, int]:
+    """(reason, effort) of a DESTROY cell: what else it says is nobody's business, and it ends the circuit all the same."""
+    reason = _REASONS.get(body[0], DestroyReason.NONE)
+    return reason, body[1] if reason is DestroyReason.BUSY else 0
 
 
 def split_frame(frame: bytes) -> list[bytes]:

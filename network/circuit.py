@@ -6,7 +6,7 @@ Implements `docs/overlay.md` sections 3 and 4. Which relays, and what the data m
 from collections.abc import Sequence
 from enum import Enum, auto
 
-from network.cell import CellKind, decode_cell, destroy_cell, encode_cell
+from network.cell import CellKind, DestroyReason, decode_cell, decode_destroy, destroy_cell, encode_cell
 from network.commands import Command, PassData, ReportClosed, ReportOpened, SendCell
 from network.errors import CryptoError, DecodeError, LocalProtocolError
 from network.events import CellArrived, Event, LinkLost
@@ -63,7 +63,7 @@ REASONS = {
     Input.DAMAGED: "a cell was altered on its way back",
     Input.DESTROYED: "a relay ended it",
     Input.LINK_LOST: "the link to the first relay broke",
-    Input.TIMED_OUT: f"it was not ready within {BUILD_SECONDS:.0f} s",
+    Input.TIMED_OUT: "it was not ready in time",
     Input.CLOSED_BY_US: "we closed it",
 }
 
@@ -73,8 +73,9 @@ class Circuit:
 
     __slots__ = ("_deadline", "_handshake", "_layers", "_rng", "dropped", "link", "link_id", "state")
 
-    def __init__(self, hops: Sequence[HopIdentity], link: int, rng: Rng) -> None:
-        self._handshake: UserHandshake | None = UserHandshake(hops, rng)
+    def __init__(self, hops: Sequence[HopIdentity], directory: bytes, link: int, rng: Rng) -> None:
+        """`directory` is the name of the directory that the hops come from."""
+        self._handshake: UserHandshake | None = UserHandshake(hops, directory, rng)
         self._layers: UserLayers | None = None
         self._rng = rng
         self._deadline: float | None = None
@@ -83,12 +84,18 @@ class Circuit:
         self.state = State.NEW
         self.dropped = 0
 
-    def build(self, now: float) -> list[Command]:
-        """Ask for the set-up."""
+    @property
+    def puzzles(self) -> tuple[bytes, ...]:
+        """What busy hops would have solved; before `build` only."""
+        assert self._handshake is not None
+        return self._handshake.puzzles
+
+    def build(self, now: float, solutions: Sequence[bytes] = (), patience: float | None = None) -> list[Command]:
+        """Ask for the set-up, and give up after `patience` seconds."""
         self._move(Input.BUILT)
         assert self._handshake is not None
-        self._deadline = now + BUILD_SECONDS
-        return [self._cell(CellKind.CREATE, self._handshake.create(now, self._rng))]
+        self._deadline = now + (BUILD_SECONDS if patience is None else patience)
+        return [self._cell(CellKind.CREATE, self._handshake.create(now, self._rng, solutions))]
 
     def send(self, data: bytes) -> list[Command]:
         """The cell that carries `data` to the last hop."""
@@ -131,7 +138,7 @@ class Circuit:
             self.dropped += 1
             return []
         if link_id == self.link_id and kind is CellKind.DESTROY:
-            return self._end(Input.DESTROYED)
+            return self._end(Input.DESTROYED, *decode_destroy(body))
         if link_id == self.link_id and kind is CellKind.CREATED and self.state is State.BUILDING:
             return self._on_created(body)
         if link_id == self.link_id and kind is CellKind.BACKWARD and self.state is State.OPEN:
@@ -169,7 +176,7 @@ class Circuit:
             raise LocalProtocolError(f"{what.name} cannot happen to a circuit that is {self.state.name}")
         self.state = following
 
-    def _end(self, why: Input) -> list[Command]:
+    def _end(self, why: Input, reason: DestroyReason = DestroyReason.NONE, effort: int = 0) -> list[Command]:
         self._move(why)
         self._handshake = self._layers = self._deadline = None
-        return [ReportClosed(REASONS[why])]
+        return [ReportClosed(REASONS[why], reason, effort)]

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from network.cell import DestroyReason
 from network.chain_records import DirectoryEntry
 from network.errors import PlanetServeError
 from network.inference import ReplyFrame
@@ -54,9 +55,11 @@ class ReportOpened:
 
 @dataclass(frozen=True, slots=True)
 class ReportClosed:
-    """A circuit is over, and why."""
+    """A circuit is over, and why; a relay's own word for it, and the effort that a busy one asks for."""
 
     reason: str
+    told: DestroyReason = DestroyReason.NONE
+    effort: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,19 +8,46 @@ from collections.abc import Iterable
 from network.chain_records import DirectoryEntry, DirectoryRecord
 from network.codec import encode
 from network.crypto import sha256
+from network.geometry import DIRECTORY_NAME
 from network.ids import Role
+
+REMEMBERED = 8
+SETTLE_SECONDS = 15.0  # every role looks for a new directory at least every eleven
 
 
 class Directory:
-    """An immutable directory: `hash` names it in handshakes, `height` is the state height it was proven at."""
+    """An immutable directory: `hash` names it in handshakes, `height` is the state height it was proven at.
 
-    __slots__ = ("_by_id", "hash", "height", "record")
+    It remembers the names of the directories that were current `before` it and when each was first seen (`since`), since
+    not every node learns of a new one in the same second.
+    """
 
-    def __init__(self, record: DirectoryRecord, height: int) -> None:
+    __slots__ = ("_by_id", "_names", "hash", "height", "record")
+
+    def __init__(self, record: DirectoryRecord, height: int, before: "Directory | None" = None, since: float = 0.0) -> None:
         self.record = record
         self.height = height
         self.hash = sha256(encode(record))
+        earlier: tuple[tuple[bytes, float], ...] = before._names if before is not None and before.height else ()
+        previous = record.previous[:DIRECTORY_NAME]
+        if previous and previous not in (name for name, _ in earlier):
+            earlier = ((previous, 0.0), *earlier)  # one that came and went unseen
+        self._names: tuple[tuple[bytes, float], ...] = ((self.hash[:DIRECTORY_NAME], since), *earlier)[:REMEMBERED]
         self._by_id = {entry.node_id: entry for entry in record.entries}
+
+    @property
+    def name(self) -> bytes:
+        """What handshakes call it."""
+        return self._names[0][0]
+
+    @property
+    def names(self) -> tuple[bytes, ...]:
+        """Its name and those of the directories before it, newest first."""
+        return tuple(name for name, _ in self._names)
+
+    def settled_name(self, now: float) -> bytes:
+        """The newest name that every node has had time to learn; this directory's own when there is none."""
+        return next((name for name, since in self._names if now - since >= SETTLE_SECONDS), self.name)
 
     def get(self, node_id: bytes) -> DirectoryEntry | None:
         """The live node with this id, or None."""

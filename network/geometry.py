@@ -13,6 +13,8 @@ KEY = 32
 NODE_ID = 20
 TOKEN = 16
 MESSAGE_ID = 16
+DIRECTORY_NAME = 16  # the first bytes of a directory's hash
+SOLUTION = 8  # of the puzzle that a busy relay asks for
 COMMITMENT = 16
 HYBRID_KEY = 1184 + KEY  # ML-KEM-768 public key, X25519 public key
 HYBRID_PRIVATE = 64 + KEY  # ML-KEM-768 seed, X25519 private key
@@ -22,7 +24,7 @@ HAND_OVER_HEADER = NODE_ID + TOKEN + 4  # model node, return token, clove length
 CLOVE_HEADER = 4 + 4 + MESSAGE_ID + TOKEN + 4 + KEY  # version n k index, minute, message id, token, total, key share
 PIECE_HEADER = 4 + 1 + 1 + 2  # sequence, flags, arrived, used bytes
 MESSAGE_HEADER = KEY + 1 + 4  # reply secret, mode, request length
-SLOT_PAYLOAD = 64  # what one hop reads in a CREATE cell: flags 1, minute 4, next hop 20, reserved
+SLOT_PAYLOAD = 64  # what one hop reads in a CREATE cell: flags 1, minute 4, next hop 20, directory 16, reserved
 CELL_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 CELLS_PER_FRAME = 16
 
@@ -59,8 +61,8 @@ class Geometry:
 
     @property
     def create_slot(self) -> int:
-        """One hop's share of a CREATE cell: ephemeral key, sealed payload."""
-        return KEY + SLOT_PAYLOAD + TAG
+        """One hop's share of a CREATE cell: ephemeral key, puzzle solution, sealed payload."""
+        return KEY + SOLUTION + SLOT_PAYLOAD + TAG
 
     @property
     def created_slot(self) -> int:

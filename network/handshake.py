@@ -4,30 +4,48 @@ The CREATE body is one region of slots. A hop opens the front slot with its onio
 the front, appends as many keystream bytes and decrypts the rest: the next hop again sees a full region, and nobody but
 the user knows how many slots are in use. On the way back every hop puts its ephemeral key and its confirmation in front
 of what came from the next hop, under a stream of its own. Data keys come from both ephemeral keys, so an onion key
-stolen later opens nothing. Implements `docs/overlay.md` section 3, reasons in `docs/adr/0033-one-pass-set-up.md`.
+stolen later opens nothing, and from the hash of the directory, so a user who was shown another list opens no circuit with
+honest relays. Implements `docs/overlay.md` section 3, reasons in `docs/adr/0033-one-pass-set-up.md`.
 """
 
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hmac import compare_digest
+from typing import NamedTuple
 
 from network.crypto import NONCE_LENGTH, derive, exchange, exchange_public, open_sealed, seal, sha256
 from network.errors import CryptoError, DecodeError
 from network.freshness import Rng, is_fresh, minute_of
-from network.geometry import GEOMETRY, KEY, NODE_ID, SLOT_PAYLOAD, TAG
+from network.geometry import DIRECTORY_NAME, GEOMETRY, KEY, NODE_ID, SLOT_PAYLOAD, SOLUTION, TAG
 from network.onion import HopKeys, keystream
+from network.puzzle import puzzle
 
 _OPEN_LABEL = b"planetserve/create/1"
 _KEYS_LABEL = b"planetserve/circuit/1"
-_PAYLOAD = struct.Struct(f">BI{NODE_ID}s")
+_PAYLOAD = struct.Struct(f">BI{NODE_ID}s{DIRECTORY_NAME}s")
 _RESERVED = SLOT_PAYLOAD - _PAYLOAD.size
 _NO_NONCE = bytes(NONCE_LENGTH)  # sound: every slot key comes from a fresh ephemeral key
 _LAST, _FORWARD = 1, 0
 _REGION = GEOMETRY.cell_body
 _SLOT = GEOMETRY.create_slot
+_SOLVED = KEY + SOLUTION
 _CREATED = GEOMETRY.created_slot
 _NO_NEXT = bytes(NODE_ID)
+
+
+class ForeignDirectory(DecodeError):
+    """A set-up names a directory that this relay does not know."""
+
+
+class OnionKey(NamedTuple):
+    """A relay's X25519 key pair. The private half is never shown, never logged."""
+
+    private: bytes
+    public: bytes
+
+    def __repr__(self) -> str:
+        return f"OnionKey(public={self.public.hex()})"
 
 
 class RelayHandshake:
@@ -38,17 +56,24 @@ class RelayHandshake:
 
     __slots__ = ("_confirmation", "_created_stream", "_ephemeral", "keys", "next_hop", "rest")
 
-    def __init__(self, body: bytes, onion_private: bytes, onion_public: bytes, now: float, rng: Rng) -> None:
-        """Open the front slot of a CREATE body. Raises CryptoError or DecodeError; replays are the caller's to refuse."""
-        theirs, sealed, rest = body[:KEY], body[KEY:_SLOT], body[_SLOT:]
+    def __init__(
+        self, body: bytes, node_id: bytes, onion_key: OnionKey, directories: Sequence[bytes], now: float, rng: Rng
+    ) -> None:
+        """Open the front slot of a CREATE body. Raises CryptoError, DecodeError, or ForeignDirectory when the slot names
+        none of `directories`; replays are the caller's to refuse."""
+        theirs, solution, sealed, rest = body[:KEY], body[KEY:_SOLVED], body[_SOLVED:_SLOT], body[_SLOT:]
+        onion_private, onion_public = onion_key
         static = exchange(onion_private, theirs)
-        slot_key, rest_key = _slot_keys(static, theirs, onion_public)
-        self.next_hop = _decode_payload(open_sealed(slot_key, _NO_NONCE, sealed, rest), now)
+        slot_key, rest_key = _slot_keys(static, node_id, theirs, onion_public)
+        payload = open_sealed(slot_key, _NO_NONCE, sealed, solution + rest)
+        self.next_hop, directory = _decode_payload(payload, directories, now)
         self.rest = keystream(rest_key).update(rest + bytes(_SLOT))
         private = rng(KEY)
         self._ephemeral = exchange_public(private)
         secret = static + exchange(private, theirs)
-        self.keys, self._confirmation, created_key = _hop_keys(secret, theirs, self._ephemeral, onion_public)
+        self.keys, self._confirmation, created_key = _hop_keys(
+            secret, directory, node_id, theirs, self._ephemeral, onion_public
+        )
         self._created_stream = keystream(created_key)
 
     def created(self, inner: bytes) -> bytes:
@@ -66,20 +91,30 @@ class HopIdentity:
 
 
 class UserHandshake:
-    """The user's part of one set-up."""
+    """The user's part of one set-up. `directory` is the name of the directory that the hops come from."""
 
-    __slots__ = ("_hops", "_privates", "_publics", "_statics")
+    __slots__ = ("_directory", "_hops", "_privates", "_publics", "_statics")
 
-    def __init__(self, hops: Sequence[HopIdentity], rng: Rng) -> None:
+    def __init__(self, hops: Sequence[HopIdentity], directory: bytes, rng: Rng) -> None:
+        assert len(directory) == DIRECTORY_NAME
+        self._directory = directory
         self._hops = tuple(hops)
         self._privates = [rng(KEY) for _ in self._hops]
         self._publics = [exchange_public(private) for private in self._privates]
         self._statics = [exchange(private, hop.onion_key) for private, hop in zip(self._privates, self._hops, strict=True)]
 
-    def create(self, now: float, rng: Rng) -> bytes:
-        """The CREATE body for the first hop."""
+    @property
+    def puzzles(self) -> tuple[bytes, ...]:
+        """What every hop would have solved while it is busy (`puzzle.py`)."""
+        return tuple(
+            puzzle(self._directory, hop.onion_key, public) for hop, public in zip(self._hops, self._publics, strict=True)
+        )
+
+    def create(self, now: float, rng: Rng, solutions: Sequence[bytes] = ()) -> bytes:
+        """The CREATE body for the first hop; without `solutions` to the puzzles, random bytes stand in their place."""
+        solved = tuple(solutions) or tuple(rng(SOLUTION) for _ in self._hops)
         keys = [
-            _slot_keys(static, public, hop.onion_key)
+            _slot_keys(static, hop.node_id, public, hop.onion_key)
             for static, public, hop in zip(self._statics, self._publics, self._hops, strict=True)
         ]
         streams = [keystream(rest_key).update(bytes(_REGION)) for _, rest_key in keys]
@@ -89,8 +124,9 @@ class UserHandshake:
             last = index == len(self._hops) - 1
             rest = region if last else _xor(region, streams[index])[: _REGION - _SLOT]
             next_hop = _NO_NEXT if last else self._hops[index + 1].node_id
-            payload = _PAYLOAD.pack(_LAST if last else _FORWARD, minute, next_hop) + bytes(_RESERVED)
-            region = self._publics[index] + seal(keys[index][0], _NO_NONCE, payload, rest) + rest
+            payload = _PAYLOAD.pack(_LAST if last else _FORWARD, minute, next_hop, self._directory) + bytes(_RESERVED)
+            sealed = seal(keys[index][0], _NO_NONCE, payload, solved[index] + rest)
+            region = self._publics[index] + solved[index] + sealed + rest
         return region
 
     def _unused_tail(self, streams: Sequence[bytes], rng: Rng) -> bytes:
@@ -106,7 +142,7 @@ class UserHandshake:
         for private, public, static, hop in zip(self._privates, self._publics, self._statics, self._hops, strict=True):
             theirs, confirmation = body[:KEY], body[KEY:_CREATED]
             secret = static + exchange(private, theirs)
-            keys, expected, created_key = _hop_keys(secret, public, theirs, hop.onion_key)
+            keys, expected, created_key = _hop_keys(secret, self._directory, hop.node_id, public, theirs, hop.onion_key)
             if not compare_digest(confirmation, expected):
                 raise CryptoError(f"hop {len(found)} of a circuit does not confirm its keys")
             found.append(keys)
@@ -114,27 +150,32 @@ class UserHandshake:
         return tuple(found)
 
 
-def _slot_keys(static: bytes, ephemeral: bytes, onion_key: bytes) -> tuple[bytes, bytes]:
+def _slot_keys(static: bytes, node_id: bytes, ephemeral: bytes, onion_key: bytes) -> tuple[bytes, bytes]:
     """The key that opens a slot and the key of the stream over the rest."""
-    both = derive(static, salt=sha256(_OPEN_LABEL, ephemeral, onion_key), info=_OPEN_LABEL, length=2 * KEY)
+    both = derive(static, salt=sha256(_OPEN_LABEL, node_id, ephemeral, onion_key), info=_OPEN_LABEL, length=2 * KEY)
     return both[:KEY], both[KEY:]
 
 
-def _hop_keys(secret: bytes, user: bytes, relay: bytes, onion_key: bytes) -> tuple[HopKeys, bytes, bytes]:
+def _hop_keys(
+    secret: bytes, directory: bytes, node_id: bytes, user: bytes, relay: bytes, onion_key: bytes
+) -> tuple[HopKeys, bytes, bytes]:
     """(data keys, confirmation, key of the stream over CREATED) from both Diffie-Hellman results and the transcript."""
-    salt = sha256(_KEYS_LABEL, user, relay, onion_key)
+    salt = sha256(_KEYS_LABEL, directory, node_id, user, relay, onion_key)
     raw = derive(secret, salt=salt, info=_KEYS_LABEL, length=HopKeys.LENGTH + KEY + TAG)
     forward, backward, filler, end_to_end, created = (raw[at : at + KEY] for at in range(0, 5 * KEY, KEY))
     return HopKeys(forward, backward, filler, end_to_end), raw[5 * KEY :], created
 
 
-def _decode_payload(payload: bytes, now: float) -> bytes | None:
-    flags, minute, next_hop = _PAYLOAD.unpack_from(payload)
+def _decode_payload(payload: bytes, directories: Sequence[bytes], now: float) -> tuple[bytes | None, bytes]:
+    """(next hop or None, directory)."""
+    flags, minute, next_hop, directory = _PAYLOAD.unpack_from(payload)
     if any(payload[_PAYLOAD.size :]) or flags not in (_LAST, _FORWARD) or (flags == _LAST) != (next_hop == _NO_NEXT):
         raise DecodeError("a CREATE slot with unknown flags or reserved bytes")
     if not is_fresh(minute, now):
         raise DecodeError("a CREATE slot from another time; check this machine's clock if it happens often")
-    return None if flags == _LAST else bytes(next_hop)
+    if directory not in directories:
+        raise ForeignDirectory("a CREATE slot names a directory that this relay does not know")
+    return (None if flags == _LAST else next_hop), directory
 
 
 def _xor(left: bytes, right: bytes) -> bytes:

@@ -23,6 +23,7 @@ from network.aio.ops import OpsServer
 from network.aio.registration import keep_registered
 from network.chain_tx import RegisterNode
 from network.errors import ConfigError
+from network.handshake import OnionKey
 from network.ids import Role
 from relay.aio.metrics import RelayMetrics
 from relay.aio.server import RelayServer
@@ -57,7 +58,8 @@ class _Relay:
         self._node = config.node
         self._keys = keys
         self._chain = client_of(config.node)
-        self._core = RelayCore(keys.onion_private, keys.onion_public, lambda: self._chain.directory_now, os.urandom)
+        onion_keys = [OnionKey(keys.onion_private, keys.onion_public)]
+        self._core = RelayCore(keys.node_id, onion_keys, lambda: self._chain.directory_now, os.urandom, config.limits)
         self._server = RelayServer(self._core, dialer=dialer_of(config.node))
         routes = [*self._server.routes(), *DirectoryPage(lambda: self._chain.directory_now).routes()]
         self._port = PublicPort(config.node, keys.signing, routes)

@@ -6,12 +6,9 @@ from dataclasses import dataclass
 from network.cell import HandOverReader
 from network.handshake import RelayHandshake
 from network.onion import RelayLayer
+from relay.limits import Limits
 
-IDLE_SECONDS = 600.0
-LIFE_SECONDS = 3600.0
 SWEEP_SECONDS = 30.0
-MAX_CIRCUITS = 50_000
-MAX_PER_LINK = 2_000
 
 
 @dataclass(slots=True, eq=False)
@@ -33,9 +30,10 @@ class RelayedCircuit:
 class CircuitTable:
     """Circuits by the link id of either side."""
 
-    __slots__ = ("_by_in", "_by_out", "_per_link")
+    __slots__ = ("_by_in", "_by_out", "_limits", "_per_link")
 
-    def __init__(self) -> None:
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
         self._by_in: dict[tuple[int, bytes], RelayedCircuit] = {}
         self._by_out: dict[tuple[int, bytes], RelayedCircuit] = {}
         self._per_link: dict[int, int] = {}
@@ -48,7 +46,7 @@ class CircuitTable:
 
     def has_room(self, link: int) -> bool:
         """Whether one more circuit may come in over this link."""
-        return len(self._by_in) < MAX_CIRCUITS and self._per_link.get(link, 0) < MAX_PER_LINK
+        return len(self._by_in) < self._limits.circuits and self._per_link.get(link, 0) < self._limits.circuits_per_link
 
     def add(self, circuit: RelayedCircuit) -> None:
         """Enter a circuit; its ids must be free."""
@@ -88,7 +86,8 @@ class CircuitTable:
 
     def expired(self, now: float) -> list[RelayedCircuit]:
         """Circuits idle, or alive, for too long."""
-        return [c for c in self._by_in.values() if now - c.used >= IDLE_SECONDS or now - c.born >= LIFE_SECONDS]
+        idle, life = self._limits.idle_seconds, self._limits.life_seconds
+        return [c for c in self._by_in.values() if now - c.used >= idle or now - c.born >= life]
 
     def _count(self, link: int, change: int) -> None:
         count = self._per_link.get(link, 0) + change

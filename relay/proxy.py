@@ -17,18 +17,21 @@ from network.geometry import GEOMETRY
 from network.handover import Handover, decode_handover, encode_handover
 from network.ids import Role
 from relay.circuit_table import RelayedCircuit
+from relay.limits import Limits
 
-MAX_HELD = 64 * 1024 * 1024  # bytes of cloves being gathered, over all circuits
 _CLOSING = {Handover.END: CloseReason.FINISHED, Handover.REFUSED: CloseReason.REFUSED}
 
 
 class Proxy:
     """Every circuit that ends here, by (clove link, return token)."""
 
-    __slots__ = ("_circuits", "_counts", "_directory", "_held", "_links_to", "_new_link", "_unused_since")
+    __slots__ = ("_circuits", "_counts", "_directory", "_held", "_limits", "_links_to", "_new_link", "_unused_since")
 
-    def __init__(self, directory: Callable[[], Directory], counts: Counter[str], new_link: Callable[[], int]) -> None:
+    def __init__(
+        self, directory: Callable[[], Directory], limits: Limits, counts: Counter[str], new_link: Callable[[], int]
+    ) -> None:
         self._directory = directory
+        self._limits = limits
         self._counts = counts
         self._new_link = new_link
         self._circuits: dict[tuple[int, bytes], RelayedCircuit] = {}
@@ -52,7 +55,7 @@ class Proxy:
             self._held += len(payload)
         else:
             raise DecodeError(f"{command.name} is out of place")
-        if self._held > MAX_HELD:
+        if self._held > self._limits.proxy_bytes:
             self._counts["dropped_proxy_full"] += 1
             self._forget_gathering(circuit)
             return [_closed(circuit, CloseReason.REFUSED)]
@@ -102,14 +105,14 @@ class Proxy:
         del self._circuits[link, token]
         return [SendHandover(link, encode_handover(Handover.CANCEL, token))]
 
-    def close_unused(self, now: float, after: float) -> list[Command]:
+    def close_unused(self, now: float) -> list[Command]:
         """Close clove links that have carried nothing for a while."""
         used = {link for link, _ in self._circuits}
         commands: list[Command] = []
         for node, link in list(self._links_to.items()):
             if link in used:
                 self._unused_since.pop(link, None)
-            elif now - self._unused_since.setdefault(link, now) >= after:
+            elif now - self._unused_since.setdefault(link, now) >= self._limits.idle_link_seconds:
                 del self._links_to[node], self._unused_since[link]
                 commands.append(CloseLink(link))
         return commands

@@ -12,6 +12,7 @@ from network.commands import CancelReply, CloseLink, Command, OpenCloveLink, Ope
 from network.directory import Directory
 from network.events import CellArrived, Event, HandoverArrived
 from network.freshness import Rng
+from network.handshake import OnionKey
 from network.inference import FrameKind, ReplyFrame
 from relay.core import RelayCore
 from serving_node.inbox import Inbox
@@ -165,8 +166,8 @@ class RelayMachine(CoreMachine):
         super().__init__(network, entry.name)
         self.entry = entry
         self.private = private
-        rng = network.rng(entry.name)
-        self.core = RelayCore(private, entry.onion_key, lambda: network.directory, draw(rng) if draw else rng)
+        rng, onion_keys = network.rng(entry.name), [OnionKey(private, entry.onion_key)]
+        self.core = RelayCore(entry.node_id, onion_keys, lambda: network.directory, draw(rng) if draw else rng)
         self.start(self.core)
 
     def new_link(self) -> int:

@@ -88,7 +88,9 @@ class VirtualNetwork:
         entries = [node.entry for node in nodes if node.name not in without]
         entries.sort(key=lambda each: each.node_id)
         height = self.directory.height + 1
-        self.directory = Directory(DirectoryRecord(CHAIN, 1, height, self.directory.hash, tuple(entries)), height)
+        self.directory = Directory(
+            DirectoryRecord(CHAIN, 1, height, self.directory.hash, tuple(entries)), height, self.directory
+        )
         return self.directory
 
     def path(self, *names: str) -> list[DirectoryEntry]:

@@ -22,7 +22,8 @@ class UserCircuit:
         self.relays = tuple(relays)
         self.user = user
         self.link = link
-        self.core = Circuit([HopIdentity(relay.node_id, relay.onion_key) for relay in relays], link, user.rng)
+        hops = [HopIdentity(relay.node_id, relay.onion_key) for relay in relays]
+        self.core = Circuit(hops, user.network.directory.name, link, user.rng)
         self.data: list[bytes] = []
         self.ended: str | None = None
         self.on_data: Callable[[bytes], None] | None = None

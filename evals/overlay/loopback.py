@@ -9,7 +9,7 @@ import random
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import aiohttp
@@ -27,6 +27,7 @@ from network.crypto import exchange_public
 from network.directory import Directory, empty
 from network.geometry import GEOMETRY, TOKEN
 from network.handover import Handover, encode_handover
+from network.handshake import OnionKey
 from network.ids import Role
 from network.inference import FrameKind, ReplyFrame
 from relay.aio.server import RelayServer
@@ -122,10 +123,11 @@ async def running(draw: random.Random) -> AsyncIterator[Network]:
         network = Network([], http, empty("bench"))
         for number in range(RELAYS):
             private = draw.randbytes(32)
-            server = RelayServer(RelayCore(private, exchange_public(private), network.directory, os.urandom))
+            name, onion_keys = draw.randbytes(20), [OnionKey(private, exchange_public(private))]
+            server = RelayServer(RelayCore(name, onion_keys, network.directory, os.urandom))
             address = await _listen(stack, server.routes())
             stack.push_async_callback(server.close)
-            network.entries.append(_entry(draw, Role.RELAY, f"relay-{number}", address, private))
+            network.entries.append(replace(_entry(draw, Role.RELAY, f"relay-{number}", address, private), node_id=name))
         private = draw.randbytes(32)
         cloves = CloveServer(private, echo, os.urandom)
         address = await _listen(stack, [*cloves.routes(), web.get(DIRECT_PATH, direct)])
@@ -198,7 +200,7 @@ async def _ask_directly(socket: aiohttp.ClientWebSocketResponse, request: bytes)
 async def _hops(network: Network, trips: int) -> list[Row]:
     """One circuit against none: the shortest exchange there is, a clove that the model node cannot open and refuses."""
     clove = os.urandom(GEOMETRY.sealed_clove(1))
-    pool = CircuitPool(os.urandom, time.time)
+    pool = CircuitPool(os.urandom, time.time, network.directory)
     data: asyncio.Queue[bytes] = asyncio.Queue()
     ours: list[Spent] = []
     base: list[Spent] = []

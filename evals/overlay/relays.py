@@ -18,7 +18,7 @@ from network.crypto import derive, exchange, exchange_public
 from network.directory import Directory
 from network.events import CellArrived
 from network.geometry import GEOMETRY
-from network.handshake import HopIdentity, UserHandshake
+from network.handshake import HopIdentity, OnionKey, UserHandshake
 from network.ids import Role
 from network.onion import HopKeys, RelayLayer, UserLayers, keystream
 from relay.core import RelayCore
@@ -41,17 +41,20 @@ class Chain:
         ]
         listed = tuple(sorted(self._entries, key=lambda each: each.node_id))
         self._directory = Directory(DirectoryRecord("bench", 1, 1, b"", listed), 1)
+        self.directory = self._directory.name
         self.hops = [HopIdentity(each.node_id, each.onion_key) for each in self._entries]
         self.cores = [self.fresh_core(number) for number in range(GEOMETRY.hops)]
 
     def fresh_core(self, number: int = 0) -> RelayCore:
         """A relay of this chain that carries nothing yet."""
-        return RelayCore(self._privates[number], self._entries[number].onion_key, lambda: self._directory, os.urandom)
+        entry = self._entries[number]
+        onion_keys = [OnionKey(self._privates[number], entry.onion_key)]
+        return RelayCore(entry.node_id, onion_keys, lambda: self._directory, os.urandom)
 
     def open(self) -> tuple[Circuit, tuple[int, int], float]:
         """A circuit through all three, the first relay's links in and out, and the seconds that the user's end took."""
         started = time.thread_time()
-        circuit = Circuit(self.hops, USERS_LINK, os.urandom)
+        circuit = Circuit(self.hops, self.directory, USERS_LINK, os.urandom)
         sent = last_cell(circuit.build(NOW))
         spent = time.thread_time() - started
         links = []
@@ -117,7 +120,7 @@ def creates(draw: random.Random, repeat: int) -> list[Row]:
     def make() -> list[tuple[RelayCore, CellArrived]]:
         core = chain.fresh_core()
         link = core.new_link()
-        bodies = [UserHandshake(chain.hops, os.urandom).create(NOW, os.urandom) for _ in range(CREATES)]
+        bodies = [UserHandshake(chain.hops, chain.directory, os.urandom).create(NOW, os.urandom) for _ in range(CREATES)]
         return [(core, CellArrived(link, encode_cell(os.urandom(8), CellKind.CREATE, body))) for body in bodies]
 
     def accept(item: tuple[RelayCore, CellArrived]) -> None:

@@ -191,7 +191,7 @@ class ChainClient:
             if record.height < self._directory.record.height:
                 return self._directory
             self._directory_raw = proven.value
-            self._directory = Directory(record, proven.height)
+            self._directory = Directory(record, proven.height, self._directory, self._clock())
         return self._directory
 
     async def follow(self, interval: float = 10.0) -> None:

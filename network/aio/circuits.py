@@ -13,22 +13,29 @@ from network.aio.links import (
     carry,
     cells_of,
 )
+from network.cell import DestroyReason
 from network.chain_records import DirectoryEntry
 from network.circuit import Circuit, State
 from network.commands import Command, PassData, ReportClosed, ReportOpened, SendCell
+from network.directory import Directory
 from network.errors import CryptoError
 from network.events import CellArrived, Event, LinkLost
 from network.freshness import Rng
-from network.geometry import LINK_ID
+from network.geometry import LINK_ID, SOLUTION
 from network.handshake import HopIdentity
+from network.puzzle import solve
 
 log = logging.getLogger(__name__)
+
+TRIES = 4  # of one set-up that relays refuse for reasons that pass
+MAX_BITS = 20  # the most zero bits that a puzzle may ask of this user: about a second for each hop
+SLICE = 2_000  # candidates tried in one go: about two milliseconds
 
 
 class OpenCircuit:
     """A circuit as its user sees it: three relays, data in and out, an end."""
 
-    __slots__ = ("_core", "_on_data", "_on_end", "_on_lost", "_pool", "opened", "relays")
+    __slots__ = ("_core", "_on_data", "_on_end", "_on_lost", "_pool", "effort", "opened", "relays", "told")
 
     def __init__(self, core: Circuit, relays: Sequence[DirectoryEntry], pool: "CircuitPool") -> None:
         self._core = core
@@ -37,6 +44,7 @@ class OpenCircuit:
         self._on_end: Callable[[], None] | None = None
         self._on_lost: Callable[[OpenCircuit], None] | None = None
         self.relays = tuple(relays)
+        self.told, self.effort = DestroyReason.NONE, 0  # why it was refused
         self.opened: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
 
     @property
@@ -72,9 +80,9 @@ class OpenCircuit:
         self._on_data = self._on_end = self._on_lost = None
         self._pool.do(self, self._core.close())
 
-    def build(self, now: float) -> None:
+    def build(self, now: float, solutions: Sequence[bytes], patience: float | None) -> None:
         """Send the set-up."""
-        self._pool.do(self, self._core.build(now))
+        self._pool.do(self, self._core.build(now, solutions, patience))
 
     def on_event(self, event: Event, now: float) -> None:
         """A cell for this circuit, or the end of its link."""
@@ -113,11 +121,14 @@ class _GuardLink:
 
 
 class CircuitPool:
-    """Builds circuits and routes their cells."""
+    """Builds circuits and routes their cells. `directory` answers with the newest verified directory."""
 
-    def __init__(self, rng: Rng, clock: Callable[[], float], dialer: Dialer | None = None) -> None:
+    def __init__(
+        self, rng: Rng, clock: Callable[[], float], directory: Callable[[], Directory], dialer: Dialer | None = None
+    ) -> None:
         self._rng = rng
         self._clock = clock
+        self._directory = directory
         self._links: dict[int, _GuardLink] = {}
         self._by_relay: dict[bytes, _GuardLink] = {}
         self._numbers = 0
@@ -128,32 +139,65 @@ class CircuitPool:
         """How many circuits are open."""
         return sum(circuit.is_open for link in self._links.values() for circuit in link.circuits.values())
 
-    async def build(self, relays: Sequence[DirectoryEntry], on_lost: Callable[[OpenCircuit], None]) -> OpenCircuit | None:
-        """An open circuit through these relays, or None when one of them does not answer in time."""
+    async def build(
+        self, relays: Sequence[DirectoryEntry], on_lost: Callable[[OpenCircuit], None], patience: float | None = None
+    ) -> OpenCircuit | None:
+        """An open circuit through these relays, or None when one of them refuses or does not answer in time.
+
+        A relay that is busy has its puzzle solved, and one that does not know the directory yet, or any more, is asked
+        again under the newest.
+        """
+        name, bits = self._directory().settled_name(self._clock()), 0
+        for _ in range(TRIES):
+            try:
+                circuit = await self._try(relays, name, bits, patience)
+            except CryptoError:
+                log.info("a relay has registered an onion key that cannot be used")
+                return None
+            if circuit.is_open:
+                circuit.watch(on_lost)
+                return circuit
+            newest = self._directory().name
+            if circuit.told is DestroyReason.FOREIGN_DIRECTORY and name != newest:
+                name = newest
+            elif circuit.told is DestroyReason.BUSY and bits < circuit.effort <= MAX_BITS:
+                bits = circuit.effort
+            else:
+                return None
+        return None
+
+    async def _try(self, relays: Sequence[DirectoryEntry], directory: bytes, bits: int, patience: float | None) -> OpenCircuit:
+        """One set-up, open or refused. Raises CryptoError when a relay's key cannot be used."""
+        hops = [HopIdentity(relay.node_id, relay.onion_key) for relay in relays]
         link = self._link_to(relays[0])
-        try:
-            core = Circuit([HopIdentity(relay.node_id, relay.onion_key) for relay in relays], link.number, self._rng)
-        except CryptoError:
-            log.info("a relay has registered an onion key that cannot be used")
-            return None
+        core = Circuit(hops, directory, link.number, self._rng)
+        solutions = [await self._solve(question, bits) for question in core.puzzles] if bits else []
+        link = self._link_to(relays[0])
+        core.link = link.number
         circuit = OpenCircuit(core, relays, self)
         link.circuits[core.link_id] = circuit
-        circuit.build(self._clock())
+        circuit.build(self._clock(), solutions, patience)
         deadline = core.next_deadline()
         assert deadline is not None
         timer = asyncio.get_running_loop().call_later(
             max(0.0, deadline - self._clock()) + 0.01, lambda: circuit.expire(self._clock())
         )
         try:
-            if not await circuit.opened:
-                return None
+            await circuit.opened
         except asyncio.CancelledError:
             circuit.close()
             raise
         finally:
             timer.cancel()
-        circuit.watch(on_lost)
-        return circuit if circuit.is_open else None
+        return circuit
+
+    async def _solve(self, question: bytes, bits: int) -> bytes:
+        """A solution, found in a thread in slices so that the loop is never kept waiting for long."""
+        while True:
+            start = int.from_bytes(self._rng(SOLUTION), "big")
+            solution = await asyncio.to_thread(solve, question, bits, start, SLICE)
+            if solution is not None:
+                return solution
 
     def do(self, circuit: OpenCircuit, commands: list[Command]) -> None:
         """Carry out what a circuit's core asks for."""
@@ -165,8 +209,9 @@ class CircuitPool:
                     circuit.on_data(data)
                 case ReportOpened():
                     circuit.opened.set_result(True)
-                case ReportClosed():
+                case ReportClosed(_, told, effort):
                     self._forget(circuit)
+                    circuit.told, circuit.effort = told, effort
                     circuit.on_closed()
                 case _:
                     raise AssertionError(f"a circuit does not ask for {type(command).__name__}")

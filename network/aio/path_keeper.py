@@ -73,7 +73,7 @@ class PathKeeper:
         self._rng = rng
         self._wanted = path_sets
         self._clock = clock
-        self._pool = CircuitPool(rng, clock, dialer)
+        self._pool = CircuitPool(rng, clock, directory, dialer)
         self._history = RelayHistory()
         self._ready: list[ReadyPathSet] = []
         self._waiting = 0

@@ -12,7 +12,7 @@ from network.chain_records import DirectoryEntry, DirectoryRecord
 from network.crypto import SigningKey, exchange_public
 from network.directory import Directory
 from network.geometry import GEOMETRY
-from network.handshake import RelayHandshake
+from network.handshake import OnionKey, RelayHandshake
 from network.ids import Role, node_id
 from network.light_headers import (
     BlockId,
@@ -29,6 +29,7 @@ from network.light_headers import (
 from network.onion import RelayLayer
 
 NOW = 1_800_000_000.0
+DIRECTORY = b"directory-name.."
 
 
 class Playbook:
@@ -97,7 +98,9 @@ class MemoryPath:
         assert kind is CellKind.CREATE
         handshakes = []
         for relay in self.relays:
-            handshake = RelayHandshake(body, relay.private, relay.entry.onion_key, now, self.rng)
+            handshake = RelayHandshake(
+                body, relay.entry.node_id, OnionKey(relay.private, relay.entry.onion_key), [DIRECTORY], now, self.rng
+            )
             relay.layer = RelayLayer(handshake.keys)
             handshakes.append(handshake)
             body = handshake.rest

@@ -7,9 +7,11 @@ from hypothesis import strategies as st
 from network.cell import (
     CellKind,
     Command,
+    DestroyReason,
     HandOverReader,
     decode_cell,
     decode_data,
+    decode_destroy,
     destroy_cell,
     encode_cell,
     encode_data,
@@ -26,6 +28,7 @@ def test_vectors() -> None:
     raw = encode_cell(LINK_ID, CellKind.FORWARD, b"\xaa" * GEOMETRY.cell_body)
     assert raw.hex() == "000102030405060703" + "aa" * 1015
     assert destroy_cell(LINK_ID).hex() == "000102030405060705" + "00" * 1015
+    assert destroy_cell(LINK_ID, DestroyReason.BUSY, 12).hex() == "0001020304050607050" + "10c" + "00" * 1013
     assert encode_data(Command.REPLY, b"\xbb\xcc", 8).hex() == "03000002bbcc0000"
 
 
@@ -46,7 +49,7 @@ def test_garbage_is_a_cell_or_a_decode_error(raw: bytes) -> None:
 
 def test_wrong_lengths_and_kinds_are_refused() -> None:
     whole = destroy_cell(LINK_ID)
-    for wrong in (b"", whole[:-1], whole + b"\0", LINK_ID + b"\x00" + whole[9:], LINK_ID + b"\x06" + whole[9:]):
+    for wrong in (b"", whole[:-1], whole + b"\0", LINK_ID + b"\x00" + whole[9:], LINK_ID + b"\x08" + whole[9:]):
         with pytest.raises(DecodeError):
             decode_cell(wrong)
 
@@ -94,3 +97,13 @@ def test_a_hand_over_bounds_what_it_holds() -> None:
     for wrong in (b"cd", b""):
         with pytest.raises(DecodeError):
             reader.add(wrong)
+
+
+@given(st.sampled_from(list(DestroyReason)), st.integers(0, 255))
+def test_reasons_round_trip_and_effort_belongs_to_busy(reason: DestroyReason, effort: int) -> None:
+    body = decode_cell(destroy_cell(LINK_ID, reason, effort))[2]
+    assert decode_destroy(body) == (reason, effort if reason is DestroyReason.BUSY else 0)
+
+
+def test_an_unknown_reason_is_none() -> None:
+    assert decode_destroy(b"\xff\x09".ljust(GEOMETRY.cell_body, b"x")) == (DestroyReason.NONE, 0)

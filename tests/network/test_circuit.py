@@ -20,7 +20,7 @@ LINK = 5
 @pytest.fixture
 def circuit(memory_path: Any, draw: Callable[[int], bytes]) -> Circuit:
     hops = [HopIdentity(relay.entry.node_id, relay.entry.onion_key) for relay in memory_path.relays]
-    return Circuit(hops, LINK, draw)
+    return Circuit(hops, b"directory-name..", LINK, draw)
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 """Look-ups in a verified directory."""
 
 from network.chain_records import DirectoryEntry, DirectoryRecord
-from network.directory import Directory, empty, family_names
+from network.directory import REMEMBERED, SETTLE_SECONDS, Directory, empty, family_names
 from network.ids import Role
 
 
@@ -40,3 +40,30 @@ def test_the_hash_names_the_content() -> None:
 
 def test_an_empty_directory_knows_nobody() -> None:
     assert empty("chain").relays() == ()
+
+
+def _at(height: int, previous: bytes = b"") -> DirectoryRecord:
+    return DirectoryRecord("chain", 1, height, previous, ENTRIES)
+
+
+def test_a_directory_remembers_the_names_of_those_before_it() -> None:
+    one = Directory(_at(10), 11, empty("chain"), 100.0)
+    two = Directory(_at(20, one.hash), 21, one, 200.0)
+    assert two.name == two.hash[:16] and two.names == (two.name, one.name)
+    assert two.settled_name(200.0 + SETTLE_SECONDS - 1) == one.name
+    assert two.settled_name(200.0 + SETTLE_SECONDS) == two.name
+
+
+def test_one_that_came_and_went_unseen_is_remembered_too() -> None:
+    one, unseen = Directory(_at(10), 11, None, 100.0), Directory(_at(20), 21)
+    three = Directory(_at(30, unseen.hash), 31, one, 300.0)
+    assert three.names == (three.name, unseen.name, one.name) and three.settled_name(300.0) == unseen.name
+    fresh = Directory(_at(30, unseen.hash), 31, empty("chain"), 300.0)
+    assert fresh.names == (three.name, unseen.name)
+
+
+def test_only_the_last_few_names_are_remembered() -> None:
+    directory = empty("chain")
+    for height in range(1, 3 * REMEMBERED):
+        directory = Directory(_at(height), height, directory, 0.0)
+    assert len(set(directory.names)) == REMEMBERED

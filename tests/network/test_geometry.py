@@ -9,7 +9,7 @@ from network.geometry import CELL_BUCKETS, GEOMETRY, MESSAGE_HEADER, Geometry, S
 
 def test_the_networks_lengths() -> None:
     assert (GEOMETRY.cell, GEOMETRY.cell_body, GEOMETRY.hops, GEOMETRY.n, GEOMETRY.k) == (1024, 1015, 3, 4, 3)
-    assert (GEOMETRY.create_slot, GEOMETRY.created_slot, GEOMETRY.max_hops) == (112, 48, 9)
+    assert (GEOMETRY.create_slot, GEOMETRY.created_slot, GEOMETRY.max_hops) == (120, 48, 8)
     assert (GEOMETRY.forward_body, GEOMETRY.forward_payload) == (967, 963)
     assert (GEOMETRY.backward_body, GEOMETRY.reply_clove, GEOMETRY.piece_fragment, GEOMETRY.piece) == (999, 995, 971, 2913)
     assert (Seal.X25519.overhead, Seal.HYBRID.overhead) == (49, 1137)
@@ -31,7 +31,7 @@ def test_the_largest_request_fits_and_one_byte_more_does_not() -> None:
         assert GEOMETRY.bucket(largest + 1, seal.overhead) is None
 
 
-@pytest.mark.parametrize("wrong", [{"n": 2, "k": 3}, {"k": 0}, {"n": 17}, {"hops": 10}, {"hops": 0}])
+@pytest.mark.parametrize("wrong", [{"n": 2, "k": 3}, {"k": 0}, {"n": 17}, {"hops": 9}, {"hops": 0}])
 def test_impossible_geometries_are_refused(wrong: dict[str, int]) -> None:
     with pytest.raises(ValueError):
         Geometry(**wrong)

@@ -14,9 +14,10 @@ from network.commands import CloseLink, OpenCloveLink, OpenLink, PassData, SendC
 from network.crypto import SigningKey, exchange_public
 from network.directory import Directory
 from network.events import CellArrived, HandoverArrived, LinkLost
-from network.handshake import HopIdentity
+from network.handshake import HopIdentity, OnionKey
 from network.ids import Role, node_id
 from relay.core import RelayCore
+from relay.limits import Limits
 from serving_node.inbox import Inbox
 
 NOW = 1_800_000_000.0
@@ -38,6 +39,8 @@ class World:
     requests: list[tuple[int, bytes]] = field(default_factory=list)
     tamper: Callable[[End, bytes], list[bytes]] = staticmethod(lambda source, raw: [raw])
     now: float = NOW
+    limits: Limits = field(default_factory=Limits)
+    known: Directory | None = None
 
     def __post_init__(self) -> None:
         for number in range(3):
@@ -52,17 +55,20 @@ class World:
         key, private = SigningKey(self.draw(32)), self.draw(32)
         public = exchange_public(private)
         self.entries[name] = DirectoryEntry(node_id(key.public), key.public, public, Role.RELAY, name, name, f"f-{name}")
-        self.relays[name] = RelayCore(private, public, self.directory, self.draw)
+        self.relays[name] = RelayCore(node_id(key.public), [OnionKey(private, public)], self.directory, self.draw, self.limits)
 
     def directory(self) -> Directory:
         entries = tuple(sorted(self.entries.values(), key=lambda each: each.node_id))
-        return Directory(DirectoryRecord("test", 1, 1, b"", entries), 1)
+        if self.known is None or self.known.record.entries != entries:
+            height = 1 if self.known is None else self.known.height + 1
+            self.known = Directory(DirectoryRecord("test", 1, height, b"", entries), height, self.known)
+        return self.known
 
     def circuit(self, number: int = 1, path: tuple[str, ...] = ("r0", "r1", "r2")) -> Circuit:
         """A circuit of the user's, being built; its link to the first relay has the circuit's number."""
         self._connect(("u", number), path[0])
         hops = [HopIdentity(self.entries[name].node_id, self.entries[name].onion_key) for name in path]
-        circuit = self.circuits[number] = Circuit(hops, number, self.draw)
+        circuit = self.circuits[number] = Circuit(hops, self.directory().name, number, self.draw)
         self.data[number] = []
         self.do("u", circuit.build(self.now))
         return circuit
@@ -140,12 +146,12 @@ class World:
 
 
 @pytest.fixture
-def make_world() -> Callable[[], World]:
+def make_world() -> Callable[..., World]:
     """Worlds, each with the same seed."""
-    return lambda: World(random.Random(11).randbytes)
+    return lambda **options: World(random.Random(11).randbytes, **options)
 
 
 @pytest.fixture
-def world(make_world: Callable[[], World]) -> World:
+def world(make_world: Callable[..., World]) -> World:
     """One world."""
     return make_world()

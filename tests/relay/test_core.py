@@ -1,19 +1,24 @@
 """Relays and a model node in memory: cells pass, and everything that is wrong is dropped, counted, and harmless."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from network.cell import CellKind, destroy_cell, encode_cell, hand_over_cells
-from network.circuit import State
+from network.cell import CellKind, DestroyReason, decode_destroy, destroy_cell, encode_cell, hand_over_cells
+from network.chain_records import DirectoryRecord
+from network.circuit import Circuit, State
+from network.crypto import exchange_public
+from network.directory import Directory
 from network.errors import LocalProtocolError
 from network.events import CellsShed, PathLost
 from network.freshness import REMEMBER_SECONDS
 from network.geometry import GEOMETRY
-from relay.circuit_table import IDLE_SECONDS, LIFE_SECONDS, SWEEP_SECONDS
-from relay.core import IDLE_LINK_SECONDS
+from network.handshake import HopIdentity, OnionKey
+from relay.circuit_table import SWEEP_SECONDS
+from relay.limits import Limits
 
 TOKEN = b"t" * 16
 
@@ -104,7 +109,7 @@ def test_garbage_of_every_kind_with_a_valid_frame(world: Any) -> None:
     circuit = world.opened()
     for kind in CellKind:
         world.inject(("u", 1), encode_cell(b"unknown.", kind, b"\x07" * GEOMETRY.cell_body))
-    assert world.counts("r0") == {"dropped_bad_create": 1, "dropped_unknown_circuit": 4}
+    assert world.counts("r0") == {"dropped_bad_create": 1, "dropped_unknown_circuit": 5}
     world.inject(("u", 1), encode_cell(circuit.link_id, CellKind.BACKWARD, bytes(GEOMETRY.cell_body)))
     assert world.counts("r0")["dropped_out_of_place"] == 1
     assert world.open_circuits() == 3
@@ -144,12 +149,12 @@ def test_idle_circuits_and_links_go(world: Any) -> None:
     circuit = world.opened()
     relay = world.relays["r0"]
     assert relay.next_deadline() == world.now + SWEEP_SECONDS
-    world.now += IDLE_SECONDS
+    world.now += Limits().idle_seconds
     world.do("r0", relay.expire(world.now))
     world.deliver()
     assert circuit.state is State.CLOSED and world.open_circuits() == 0
     for _ in range(2):
-        world.now += IDLE_LINK_SECONDS
+        world.now += Limits().idle_link_seconds
         for name in world.relays:
             world.do(name, world.relays[name].expire(world.now))
             world.deliver()
@@ -165,15 +170,15 @@ def test_no_circuit_lives_for_ever(world: Any) -> None:
     circuit = world.opened()
     relay = world.relays["r0"]
     for relayed in relay.circuits:
-        relayed.used = world.now + LIFE_SECONDS
-    world.now += LIFE_SECONDS
+        relayed.used = world.now + Limits().life_seconds
+    world.now += Limits().life_seconds
     world.do("r0", relay.expire(world.now))
     world.deliver()
     assert circuit.state is State.CLOSED
 
 
-def test_a_link_carries_a_bounded_number_of_circuits(world: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("relay.circuit_table.MAX_PER_LINK", 1)
+def test_a_link_carries_a_bounded_number_of_circuits(make_world: Any) -> None:
+    world = make_world(limits=Limits(circuits_per_link=1))
     world.opened()
     source, raw = _first(world, CellKind.CREATE, "u")
     world.inject(source, b"another." + raw[8:])
@@ -192,3 +197,62 @@ def test_a_shed_circuit_is_destroyed_both_ways(world: Any) -> None:
 def test_other_events_are_our_own_mistake(world: Any) -> None:
     with pytest.raises(LocalProtocolError):
         world.relays["r0"].on_event(PathLost(1), world.now)
+
+
+def test_a_user_with_another_list_opens_nothing(world: Any) -> None:
+    """A directory of somebody else's making, even one that lists the same relays under the same keys."""
+    world.circuit()
+    fake = Directory(DirectoryRecord("test", 9, 9, b"", world.directory().record.entries), 9)
+    circuit = Circuit(
+        [HopIdentity(world.entries[name].node_id, world.entries[name].onion_key) for name in world.relays],
+        fake.name,
+        1,
+        world.draw,
+    )
+    world.wire.clear()
+    world.circuits[1] = circuit
+    world.do("u", circuit.build(world.now))
+    world.deliver()
+    assert circuit.state is State.CLOSED and world.open_circuits() == 0
+    assert world.counts("r0") == {"dropped_foreign_directory": 1}
+
+
+def test_an_older_directory_is_good_for_a_while(world: Any) -> None:
+    circuit = world.circuit()
+    world.entries["r9"] = replace(world.entries["r0"], node_id=b"n" * 20)
+    assert world.directory().height == 2
+    world.deliver()
+    assert circuit.state is State.OPEN
+
+
+def test_a_set_up_for_the_previous_onion_key_is_opened_until_that_is_forgotten(world: Any) -> None:
+    relay, entry = world.relays["r0"], world.entries["r0"]
+    private = bytes(range(32))
+    newer = OnionKey(private, exchange_public(private))
+    relay.use_onion_keys([newer, *relay.onion_keys])
+    assert world.opened().state is State.OPEN
+    relay.use_onion_keys([newer])
+    circuit = world.circuit(2)
+    world.deliver()
+    assert circuit.state is State.CLOSED and world.counts("r0") == {"dropped_bad_create": 1}
+    world.entries["r0"] = replace(entry, onion_key=newer.public)
+    assert world.opened(3).state is State.OPEN and world.open_circuits() == 6
+
+
+def test_the_user_hears_why_a_hop_refused_but_nothing_once_the_circuit_stands(world: Any) -> None:
+    world.circuit(1, ("r0", "r1", "m"))
+    world.deliver()
+    told = [decode_destroy(raw[9:]) for _, target, raw in world.tapped if target[0] == "u" and raw[8] == CellKind.DESTROY]
+    assert told == [(DestroyReason.REFUSED, 0)]
+    world.opened(2)
+    relayed = next(iter(world.relays["r1"].circuits))
+    world.do("r1", world.relays["r1"].on_event(CellsShed(relayed.link_in, relayed.id_in), world.now))
+    world.deliver()
+    told = [decode_destroy(raw[9:]) for _, target, raw in world.tapped if raw[8] == CellKind.DESTROY]
+    assert told[-3:] == [(DestroyReason.SHED, 0), (DestroyReason.NONE, 0), (DestroyReason.NONE, 0)]
+
+
+def test_padding_is_dropped_in_silence(world: Any) -> None:
+    world.opened()
+    world.inject(("u", 1), encode_cell(bytes(8), CellKind.PAD, bytes(range(203)) * 5))
+    assert world.counts("r0") == {} and world.open_circuits() == 3

@@ -12,6 +12,7 @@ from network.aio.user_node import UserNode
 from network.chain_records import DirectoryEntry, DirectoryRecord
 from network.crypto import SigningKey, exchange_public
 from network.directory import Directory
+from network.handshake import OnionKey
 from network.ids import Role, node_id
 from relay.aio.server import RelayServer
 from relay.core import RelayCore
@@ -39,21 +40,22 @@ class Overlay:
         await web.TCPSite(runner, "127.0.0.1", 0).start()
         return "{}:{}".format(*runner.addresses[0][:2]), runner
 
-    def _enter(self, role: Role, name: str, address: str, private: bytes) -> DirectoryEntry:
-        key = SigningKey(self.draw(32))
+    def _enter(self, role: Role, name: str, address: str, private: bytes, key: SigningKey | None = None) -> DirectoryEntry:
+        key = key or SigningKey(self.draw(32))
         entry = DirectoryEntry(
             node_id(key.public), key.public, exchange_public(private), role, name, address, f"family-{name}", trusted=True
         )
         self.entries.append(entry)
         return entry
 
-    async def add_relay(self, number: int) -> None:
-        private = self.draw(32)
-        core = RelayCore(private, exchange_public(private), self.directory, self.draw)
+    async def add_relay(self, number: int, **limits: Any) -> None:
+        key, private = SigningKey(self.draw(32)), self.draw(32)
+        onion_keys = [OnionKey(private, exchange_public(private))]
+        core = RelayCore(node_id(key.public), onion_keys, self.directory, self.draw, **limits)
         server = RelayServer(core)
         address, runner = await self._serve(server.routes())
         name = f"relay-{number:02d}"
-        self._enter(Role.RELAY, name, address, private)
+        self._enter(Role.RELAY, name, address, private, key)
         self.relays[name] = (server, core, runner)
 
     async def kill_relay(self, name: str) -> None:

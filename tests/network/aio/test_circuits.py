@@ -12,7 +12,7 @@ from network.aio.circuits import CircuitPool, OpenCircuit
 
 @pytest.fixture
 async def pool(overlay: Any) -> Any:
-    built = CircuitPool(overlay.draw, time.time)
+    built = CircuitPool(overlay.draw, time.time, overlay.directory)
     overlay.closers.insert(0, built.close)
     return built
 

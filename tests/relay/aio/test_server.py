@@ -18,6 +18,7 @@ from network.cell import CellKind, decode_cell, encode_cell
 from network.crypto import exchange_public
 from network.directory import empty
 from network.geometry import GEOMETRY
+from network.handshake import OnionKey
 from relay.aio.links import Links
 from relay.aio.server import RelayServer
 from relay.core import RelayCore
@@ -36,7 +37,7 @@ class Clock:
 @pytest.fixture
 async def relay() -> AsyncIterator[tuple[RelayCore, RelayServer, str]]:
     private = bytes(range(1, 33))
-    core = RelayCore(private, exchange_public(private), lambda: empty("test"), os.urandom)
+    core = RelayCore(bytes(20), [OnionKey(private, exchange_public(private))], lambda: empty("test"), os.urandom)
     server = RelayServer(core, Clock())
     app = web.Application()
     app.add_routes(server.routes())
