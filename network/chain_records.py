@@ -13,6 +13,7 @@ from network.chain_params import UNIT as UNIT
 from network.chain_params import Params as Params
 from network.chain_tx import MAX_COMMITTEE, MAX_SLOTS, Challenge, Propose, Score, Transcript
 from network.codec import Message, blob, blobs, flag, nested, repeated, text, uint, uints
+from network.crypto import HYBRID_KEY_LENGTH
 from network.ids import NODE_ID_LENGTH
 
 STORE_NAME = "main"
@@ -47,11 +48,12 @@ class NodeRecord(Message):
     renewed_epoch: int = uint(13)
     credits: tuple[int, ...] = uints(14, count=64, limit=UNIT)
     clean_epochs: int = uint(15)
+    hybrid_key: bytes = blob(16, size=HYBRID_KEY_LENGTH)
 
 
 @dataclass(frozen=True, slots=True)
 class DirectoryEntry(Message):
-    """One live node, as everybody routes by it."""
+    """One live node, as everybody routes by it. `hybrid_key`: what a model node's cloves may be sealed to beside `onion_key`."""
 
     node_id: bytes = blob(1, size=NODE_ID_LENGTH)
     signing_key: bytes = blob(2, size=32)
@@ -64,6 +66,7 @@ class DirectoryEntry(Message):
     model_hash: bytes = blob(9, size=32)
     reputation: int = uint(10, limit=UNIT)
     trusted: bool = flag(11)
+    hybrid_key: bytes = blob(12, size=HYBRID_KEY_LENGTH)
 
 
 @dataclass(frozen=True, slots=True)

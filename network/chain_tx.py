@@ -10,7 +10,7 @@ from typing import Any
 
 from network.chain_params import Params
 from network.codec import Message, blob, blobs, decode, encode, flag, nested, repeated, text, uint
-from network.crypto import SigningKey, sha256, verify
+from network.crypto import HYBRID_KEY_LENGTH, SigningKey, sha256, verify
 from network.ids import NODE_ID_LENGTH
 from network.inference import ReplyStatement, Sampling
 
@@ -40,7 +40,7 @@ class TxKind(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class RegisterNode(Message):
-    """A node joins: the signer becomes its signing key. `group` and `model_hash` are for model nodes only.
+    """A node joins: the signer becomes its signing key. `group`, `model_hash` and `hybrid_key` are for model nodes only.
 
     `work_epoch` and `work_counter` solve the hash puzzle of `network/registration_work.py`.
     """
@@ -54,6 +54,7 @@ class RegisterNode(Message):
     model_hash: bytes = blob(7, size=32)
     work_epoch: int = uint(8)
     work_counter: int = uint(9)
+    hybrid_key: bytes = blob(10, size=HYBRID_KEY_LENGTH)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +63,7 @@ class UpdateNode(Message):
 
     onion_key: bytes = blob(1, size=32)
     address: str = text(2, limit=128)
+    hybrid_key: bytes = blob(3, size=HYBRID_KEY_LENGTH)
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,8 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from network.errors import CryptoError
 
 KEY_LENGTH = 32
+MLKEM768_KEY_LENGTH = 1184
+HYBRID_KEY_LENGTH = MLKEM768_KEY_LENGTH + KEY_LENGTH  # ML-KEM-768, X25519
 SIGNATURE_LENGTH = 64
 TAG_LENGTH = 16
 NONCE_LENGTH = 12
@@ -78,6 +80,7 @@ def exchange(private: bytes, public: bytes) -> bytes:
     return shared
 
 
+MLKEM_MODULUS = 3329
 # u-coordinates of the points of order 1, 2, 4 and 8 on Curve25519 and its twist, as encoded, the ones above the prime too:
 # with these alone, X25519 agrees on zeros whatever the private key (RFC 7748 section 6.1; libsodium keeps the same list).
 _LOW_ORDER = frozenset(
@@ -97,6 +100,17 @@ _LOW_ORDER = frozenset(
 def is_low_order(public: bytes) -> bool:
     """Whether `exchange` refuses this 32-byte X25519 public key, without the work of an exchange."""
     return public[:-1] + bytes((public[-1] & 0x7F,)) in _LOW_ORDER
+
+
+def is_hybrid_key(public: bytes) -> bool:
+    """Whether this is a public key of both kinds: ML-KEM-768's 768 numbers of 12 bits below 3329 (FIPS 203), X25519's point."""
+    if len(public) != HYBRID_KEY_LENGTH:
+        return False
+    vectors = public[: MLKEM768_KEY_LENGTH - KEY_LENGTH]
+    for low, middle, high in zip(vectors[::3], vectors[1::3], vectors[2::3], strict=True):
+        if low | (middle & 15) << 8 >= MLKEM_MODULUS or middle >> 4 | high << 4 >= MLKEM_MODULUS:
+            return False
+    return not is_low_order(public[MLKEM768_KEY_LENGTH:])
 
 
 def derive(secret: bytes, *, salt: bytes, info: bytes, length: int) -> bytes:

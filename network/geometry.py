@@ -16,7 +16,6 @@ MESSAGE_ID = 16
 DIRECTORY_NAME = 16  # the first bytes of a directory's hash
 SOLUTION = 8  # of the puzzle that a busy relay asks for
 COMMITMENT = 16
-HYBRID_KEY = 1184 + KEY  # ML-KEM-768 public key, X25519 public key
 HYBRID_PRIVATE = 64 + KEY  # ML-KEM-768 seed, X25519 private key
 HYBRID_ENCAPSULATED = 1088 + KEY  # ML-KEM-768 ciphertext, X25519 ephemeral key
 DATA_HEADER = 4  # command 1, reserved 1, length 2

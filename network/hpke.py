@@ -16,8 +16,9 @@ from cryptography.hazmat.primitives.hpke import (
     Suite,
 )
 
+from network.crypto import HYBRID_KEY_LENGTH
 from network.errors import CryptoError
-from network.geometry import HYBRID_KEY, HYBRID_PRIVATE, KEY, Seal
+from network.geometry import HYBRID_PRIVATE, KEY, Seal
 
 _SUITES = {
     Seal.X25519: Suite(KEM.X25519, KDF.HKDF_SHA256, AEAD.AES_256_GCM),
@@ -70,8 +71,8 @@ def _x25519_public(public: bytes) -> X25519PublicKey:
 
 
 def _hybrid_public(public: bytes) -> MLKEM768X25519PublicKey:
-    if len(public) != HYBRID_KEY:
-        raise ValueError(f"a hybrid public key has {HYBRID_KEY} bytes, not {len(public)}")
+    if len(public) != HYBRID_KEY_LENGTH:
+        raise ValueError(f"a hybrid public key has {HYBRID_KEY_LENGTH} bytes, not {len(public)}")
     kem = MLKEM768PublicKey.from_public_bytes(public[:-KEY])
     return MLKEM768X25519PublicKey(kem, X25519PublicKey.from_public_bytes(public[-KEY:]))
 

@@ -91,6 +91,7 @@ def _entry(node_id: bytes, node: NodeRecord) -> DirectoryEntry:
         node.model_hash,
         node.reputation,
         node.trusted,
+        node.hybrid_key,
     )
 
 

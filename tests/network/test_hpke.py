@@ -8,9 +8,9 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.mlkem import MLKEM768PrivateKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from network.crypto import exchange, exchange_public
+from network.crypto import MLKEM768_KEY_LENGTH, exchange, exchange_public
 from network.errors import CryptoError
-from network.geometry import HYBRID_KEY, KEY, Seal
+from network.geometry import KEY, Seal
 from network.hpke import Opener, hybrid_public, seal_to
 
 PRIVATE = bytes(range(1, 33))
@@ -95,7 +95,7 @@ def test_bad_public_keys_are_refused() -> None:
     for wrong in (bytes(32), b"short"):
         with pytest.raises(CryptoError):
             seal_to(Seal.X25519, wrong, b"a clove", b"info")
-    out_of_range = b"\xff" * (HYBRID_KEY - KEY) + PUBLIC
+    out_of_range = b"\xff" * MLKEM768_KEY_LENGTH + PUBLIC
     for wrong in (b"short", PUBLIC, HYBRID_PUBLIC[:-KEY] + bytes(KEY), out_of_range):
         with pytest.raises(CryptoError):
             seal_to(Seal.HYBRID, wrong, b"a clove", b"info")

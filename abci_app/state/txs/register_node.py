@@ -9,7 +9,7 @@ from abci_app.state.state import State
 from network.chain_records import ModelGroup, NodeRecord, group_key, node_key
 from network.chain_tx import RegisterNode
 from network.codec import Message
-from network.crypto import KEY_LENGTH, is_low_order
+from network.crypto import KEY_LENGTH, is_hybrid_key, is_low_order
 from network.ids import ROLE_WORDS, Role, node_id
 from network.registration_work import WORK_EPOCHS, is_solved
 
@@ -33,8 +33,10 @@ def check_stateless(body: Message) -> None:
     if body.role == Role.MODEL:
         if not body.group or len(body.model_hash) != 32:
             raise TxError(BAD_FIELD, "a model node names its group and the hash of its model")
-    elif body.group or body.model_hash:
-        raise TxError(BAD_FIELD, "only a model node names a group")
+        if body.hybrid_key:
+            require_hybrid_key(body.hybrid_key)
+    elif body.group or body.model_hash or body.hybrid_key:
+        raise TxError(BAD_FIELD, "only a model node names a group or a hybrid key")
 
 
 def check_and_execute(body: Message, signer: bytes, state: State, block: BlockContext) -> list[Event]:
@@ -64,6 +66,7 @@ def check_and_execute(body: Message, signer: bytes, state: State, block: BlockCo
         trusted=params.initial_reputation >= params.threshold,
         registered_height=block.height,
         renewed_epoch=running_epoch(state).number,
+        hybrid_key=body.hybrid_key,
     )
     state.save(node_key(identifier), record)
     return [Event("node_registered", (("node", identifier.hex()), ("role", ROLE_WORDS[Role(body.role)]), ("name", body.name)))]
@@ -93,3 +96,9 @@ def require_onion_key(key: bytes) -> None:
     """An X25519 public key that agrees on a secret: of low order it would agree on zeros with everybody."""
     if len(key) != KEY_LENGTH or is_low_order(key):
         raise TxError(BAD_FIELD, "onion_key: not a usable X25519 public key")
+
+
+def require_hybrid_key(key: bytes) -> None:
+    """An ML-KEM-768 key and an X25519 key that cloves can be sealed to."""
+    if not is_hybrid_key(key):
+        raise TxError(BAD_FIELD, "hybrid_key: not a usable ML-KEM-768 and X25519 public key")

@@ -37,6 +37,7 @@ BITS = 8
 KEY, OTHER = SigningKey(bytes(range(32))), SigningKey(bytes(range(32, 64)))
 H = [sha256(b"vector", bytes([number])) for number in range(8)]
 ONION = exchange_public(H[0])
+HYBRID = bytes(range(12)) * 96 + H[1] + exchange_public(H[2])  # 1,152 bytes of numbers below 3329, a seed, a point
 SAMPLING = Sampling(600, 40, 950, 64)
 CHALLENGE = txs.Challenge(7, node_id(H[1]), 0, H[2], SAMPLING, b'{"messages":[]}', H[3])
 STATEMENT = ReplyStatement(STATEMENT_DOMAIN, H[2], node_id(H[1]), H[4], H[5], SAMPLING, (5, 70000, 1), Finish.STOP)
@@ -48,8 +49,9 @@ SAMPLE_BODIES: dict[TxKind, list[Message]] = {
     TxKind.REGISTER_NODE: [
         txs.RegisterNode(Role.MODEL, "model-1", ONION, "model.example.org:443", "family", "tiny", H[4], 7, 12345),
         txs.RegisterNode(Role.USER, "me", ONION),
+        txs.RegisterNode(Role.MODEL, "model-2", ONION, "model.example.org:444", "family", "tiny", H[4], hybrid_key=HYBRID),
     ],
-    TxKind.UPDATE_NODE: [txs.UpdateNode(), txs.UpdateNode(ONION, "[::1]:8800")],
+    TxKind.UPDATE_NODE: [txs.UpdateNode(), txs.UpdateNode(ONION, "[::1]:8800"), txs.UpdateNode(ONION, hybrid_key=HYBRID)],
     TxKind.RETIRE_NODE: [txs.RetireNode()],
     TxKind.PROVE_VRF: [txs.ProveVrf(7, bytes(range(80)))],
     TxKind.COMMIT_CHALLENGES: [txs.CommitChallenges(7, (H[1], H[2]))],
@@ -66,6 +68,9 @@ SAMPLE_BODIES: dict[TxKind, list[Message]] = {
     ],
     TxKind.VOTE: [txs.Vote(3, True), txs.Vote(4)],
 }
+NODE = records.NodeRecord(
+    H[1], Role.MODEL, "m", ONION, "a:1", "f", "tiny", H[4], 500_000_000, True, False, 9, 7, (0, 800_000_000), 1
+)  # fmt: skip
 ENTRY = records.DirectoryEntry(
     node_id(H[1]), H[1], ONION, Role.MODEL, "m", "a:1", "f", "tiny", H[4], 500_000_000, True
 )  # fmt: skip
@@ -73,16 +78,16 @@ RESULT = records.NodeResult(node_id(H[1]), 3, 2, 1, 800_000_000, 500_000_000, 68
 EPOCH = records.EpochRecord(7, 421, H[3], node_id(H[2]), 480, (RESULT,))
 SAMPLE_RECORDS: list[tuple[bytes, Message]] = [
     (records.account_key(H[1]), records.Account(1_700_000_000_000, 7, 3, True)),
-    (
-        records.node_key(node_id(H[1])),
-        records.NodeRecord(
-            H[1], Role.MODEL, "m", ONION, "a:1", "f", "tiny", H[4], 500_000_000, True, False, 9, 7, (0, 800_000_000), 1
-        ),
-    ),
+    (records.node_key(node_id(H[1])), NODE),
+    (records.node_key(node_id(H[1])), dataclasses.replace(NODE, hybrid_key=HYBRID)),
     (records.PARAMS_KEY, DEFAULT),
     (records.CURRENT_EPOCH_KEY, records.EpochRecord(8, 481)),
     (records.epoch_key(7), EPOCH),
     (records.DIRECTORY_KEY, records.DirectoryRecord(CHAIN, 7, 480, H[5], (ENTRY,))),
+    (
+        records.DIRECTORY_KEY,
+        records.DirectoryRecord(CHAIN, 7, 480, H[5], (dataclasses.replace(ENTRY, hybrid_key=HYBRID),)),
+    ),
     (records.vrf_key(7, node_id(H[2])), records.VrfRecord(bytes(range(80)), bytes(range(64)))),
     (records.commitment_key(7, node_id(H[2])), txs.CommitChallenges(7, (H[1], H[2]))),
     (records.transcript_key(7, H[6]), records.TranscriptRecord(node_id(H[2]), CHALLENGE, TRANSCRIPT, SCORE, 4)),

@@ -13,10 +13,11 @@ from network.ids import Role
 ONION = exchange_public(b"\x07" * 32)
 MODEL = RegisterNode(Role.MODEL, "model-1", ONION, "127.0.0.1:8900", "family-1", "tiny", b"\x01" * 32)
 RELAY = RegisterNode(Role.RELAY, "relay-1", ONION, "relay.example.org:443", "family-1")
+HYBRID = bytes(1184) + ONION
 USER = RegisterNode(Role.USER, "gateway", ONION)
 
 
-@pytest.mark.parametrize("body", [MODEL, RELAY, USER, replace(RELAY, address="[::1]:1")])
+@pytest.mark.parametrize("body", [MODEL, RELAY, USER, replace(MODEL, hybrid_key=HYBRID), replace(RELAY, address="[::1]:1")])
 def test_sound_registrations(body: RegisterNode) -> None:
     check_stateless(body)
 
@@ -48,6 +49,12 @@ def test_sound_registrations(body: RegisterNode) -> None:
         replace(MODEL, model_hash=b""),
         replace(USER, address="127.0.0.1:80"),
         replace(USER, family="f"),
+        replace(USER, hybrid_key=HYBRID),
+        replace(RELAY, hybrid_key=HYBRID),
+        replace(MODEL, hybrid_key=HYBRID[:-1]),
+        replace(MODEL, hybrid_key=b"\x01\x0d" + HYBRID[2:]),
+        replace(MODEL, hybrid_key=b"\x00\x10\xd0" + HYBRID[3:]),
+        replace(MODEL, hybrid_key=HYBRID[:-32] + bytes(32)),
     ],
 )
 def test_what_can_never_be_valid(body: RegisterNode) -> None:

@@ -46,6 +46,17 @@ def test_what_is_given_replaces() -> None:
     assert held.load(Membership, MEMBERSHIP_KEY) == Membership(1, True)
 
 
+def test_a_model_node_names_a_hybrid_key() -> None:
+    model, hybrid = replace(NODE, role=int(Role.MODEL), group="g"), bytes(1184) + ONION
+    held = state(model)
+    check_stateless(UpdateNode(hybrid_key=hybrid))
+    check_and_execute(UpdateNode(hybrid_key=hybrid), SIGNER, held, BLOCK)
+    assert held.load(NodeRecord, KEY) == replace(model, renewed_epoch=4, hybrid_key=hybrid)
+    assert held.load(Membership, MEMBERSHIP_KEY) == Membership(1, True)
+    check_and_execute(UpdateNode(), SIGNER, held, BLOCK)
+    assert held.load(NodeRecord, KEY) == replace(model, renewed_epoch=4, hybrid_key=hybrid), "a renewal keeps it"
+
+
 def test_an_expired_node_is_admitted_again() -> None:
     held = state(epoch=3 + DEFAULT.lifetime_epochs + 1)
     check_and_execute(UpdateNode(), SIGNER, held, BLOCK)
@@ -58,6 +69,7 @@ def test_an_expired_node_is_admitted_again() -> None:
         (None, UpdateNode(), UNKNOWN_NODE),
         (replace(NODE, retired=True), UpdateNode(), NODE_RETIRED),
         (replace(NODE, role=int(Role.USER), address=""), UpdateNode(address="h:1"), BAD_FIELD),
+        (NODE, UpdateNode(hybrid_key=bytes(1184) + ONION), BAD_FIELD),
     ],
 )
 def test_refusals(node: NodeRecord | None, body: UpdateNode, code: int) -> None:
@@ -66,7 +78,9 @@ def test_refusals(node: NodeRecord | None, body: UpdateNode, code: int) -> None:
     assert caught.value.code == code
 
 
-@pytest.mark.parametrize("body", [UpdateNode(address="nowhere"), UpdateNode(onion_key=b"\x01" + bytes(31))])
+@pytest.mark.parametrize(
+    "body", [UpdateNode(address="nowhere"), UpdateNode(onion_key=b"\x01" + bytes(31)), UpdateNode(hybrid_key=bytes(1216))]
+)
 def test_shapes(body: UpdateNode) -> None:
     with pytest.raises(TxError) as caught:
         check_stateless(body)
