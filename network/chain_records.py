@@ -53,7 +53,7 @@ class NodeRecord(Message):
 
 @dataclass(frozen=True, slots=True)
 class DirectoryEntry(Message):
-    """One live node, as everybody routes by it. `hybrid_key`: what a model node's cloves may be sealed to beside `onion_key`."""
+    """One live node, as everybody routes by it. `hybrid_key`: what a model node's cloves may be sealed to, too."""
 
     node_id: bytes = blob(1, size=NODE_ID_LENGTH)
     signing_key: bytes = blob(2, size=32)

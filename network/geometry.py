@@ -125,12 +125,19 @@ class Geometry:
         """The length of the padded message whose cloves, sealed with `overhead` bytes, fill `cells` cells each."""
         return self.k * self.fragment(cells, overhead) - COMMITMENT - TAG
 
-    def bucket(self, request: int, overhead: int) -> int | None:
-        """The fewest cells per clove, out of `CELL_BUCKETS`, that carry a request of this many bytes; None if too long."""
-        for cells in CELL_BUCKETS:
+    def bucket(self, request: int, overhead: int, sizes: tuple[int, ...] = CELL_BUCKETS) -> int | None:
+        """The fewest cells per clove, out of `sizes`, that carry a request of this many bytes; None if too long."""
+        for cells in sizes:
             if MESSAGE_HEADER + request <= self.padded_message(cells, overhead):
                 return cells
         return None
+
+
+def padme(cells: int) -> int:
+    """The least number of cells from `cells` on that Padmé allows: at most 12 % more, and few sizes in all."""
+    exponent = cells.bit_length() - 1
+    unused = (1 << max(0, exponent - exponent.bit_length())) - 1
+    return (cells + unused) & ~unused
 
 
 GEOMETRY = Geometry()

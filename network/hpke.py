@@ -4,6 +4,8 @@ Two suites: DHKEM(X25519, HKDF-SHA256), and the hybrid MLKEM768-X25519 that also
 reads today's recordings. A sealed text begins with its suite's number (`docs/overlay.md` section 5).
 """
 
+from dataclasses import dataclass
+
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.asymmetric.mlkem import MLKEM768PrivateKey, MLKEM768PublicKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
@@ -41,27 +43,52 @@ def hybrid_public(private: bytes) -> bytes:
     return kem.public_key().public_bytes_raw() + exchange.public_key().public_bytes_raw()
 
 
+@dataclass(frozen=True, slots=True)
+class OnionPrivate:
+    """What opens set-ups and cloves for a day: an X25519 key and, on a model node, a hybrid one (else empty)."""
+
+    x25519: bytes
+    hybrid: bytes = b""
+
+    def __repr__(self) -> str:
+        return "OnionPrivate(...)"
+
+
+_Keys = dict[int, X25519PrivateKey | MLKEM768X25519PrivateKey]
+
+
 class Opener:
-    """Opens what was sealed to one node's private keys, made into key objects once; `hybrid` may be empty."""
+    """Opens what was sealed to one node's private keys, newest first; the key objects are made once."""
 
-    __slots__ = ("_keys",)
+    __slots__ = ("_generations",)
 
-    def __init__(self, onion: bytes, hybrid: bytes = b"") -> None:
-        self._keys: dict[int, X25519PrivateKey | MLKEM768X25519PrivateKey] = {
-            Seal.X25519: X25519PrivateKey.from_private_bytes(onion)
-        }
-        if hybrid:
-            self._keys[Seal.HYBRID] = MLKEM768X25519PrivateKey(*_hybrid_parts(hybrid))
+    def __init__(self, *generations: OnionPrivate) -> None:
+        self._generations: list[_Keys] = []
+        self.turn(*generations)
+
+    def turn(self, *generations: OnionPrivate) -> None:
+        """From now on only these keys open."""
+        self._generations = [_key_objects(each) for each in generations]
 
     def open(self, sealed: bytes, info: bytes) -> bytes:
         """The plaintext of `seal_to`. Raises CryptoError."""
-        key = self._keys.get(sealed[0]) if sealed else None
-        if key is None or len(sealed) < Seal(sealed[0]).overhead:
+        suite = sealed[0] if sealed else 0
+        if suite not in _SUITES or len(sealed) < Seal(suite).overhead:
             raise CryptoError("a sealed clove of an unknown suite, or shorter than its overhead")
-        try:
-            return _SUITES[Seal(sealed[0])].decrypt(memoryview(sealed)[1:], key, info)
-        except (InvalidTag, ValueError) as error:
-            raise CryptoError("a sealed clove does not open") from error
+        for keys in self._generations:
+            try:
+                if suite in keys:
+                    return _SUITES[Seal(suite)].decrypt(memoryview(sealed)[1:], keys[suite], info)
+            except (InvalidTag, ValueError):
+                continue
+        raise CryptoError("a sealed clove does not open")
+
+
+def _key_objects(private: OnionPrivate) -> _Keys:
+    keys: _Keys = {Seal.X25519: X25519PrivateKey.from_private_bytes(private.x25519)}
+    if private.hybrid:
+        keys[Seal.HYBRID] = MLKEM768X25519PrivateKey(*_hybrid_parts(private.hybrid))
+    return keys
 
 
 def _x25519_public(public: bytes) -> X25519PublicKey:

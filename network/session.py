@@ -14,10 +14,11 @@ from network.commands import BlamePath, Command, DeliverFrame, EndSession, SendD
 from network.errors import CryptoError, DecodeError, LocalProtocolError, PlanetServeError
 from network.events import Event, PathData, PathLost
 from network.freshness import Rng, minute_of
-from network.geometry import COMMITMENT, GEOMETRY, KEY, MESSAGE_HEADER, MESSAGE_ID, TAG, TOKEN, Seal
+from network.geometry import CELL_BUCKETS, COMMITMENT, GEOMETRY, KEY, MESSAGE_HEADER, MESSAGE_ID, TAG, TOKEN, Seal
 from network.inference import FrameKind
 from network.modes import Mode, mode_of
 from network.reply import ReplyReader
+from network.sealing import DEFAULT_SEALING, Sealing
 from network.sida import split
 
 FIRST_FRAME_SECONDS = 20.0
@@ -70,9 +71,15 @@ class ReplyTruncated(SessionError):
     hint = "The answer is incomplete. Ask again."
 
 
-def pack_message(secret: bytes, request: bytes, mode: Mode = Mode.DEFAULT, seal: Seal = Seal.X25519) -> tuple[bytes, int]:
+def pack_message(
+    secret: bytes,
+    request: bytes,
+    mode: Mode = Mode.DEFAULT,
+    seal: Seal = Seal.X25519,
+    sizes: tuple[int, ...] = CELL_BUCKETS,
+) -> tuple[bytes, int]:
     """(padded message, cells per clove): reply secret 32 | mode u8 | length u32 | request | zeros up to the bucket."""
-    cells = GEOMETRY.bucket(len(request), seal.overhead)
+    cells = GEOMETRY.bucket(len(request), seal.overhead, sizes)
     if cells is None:
         raise RequestTooLong(f"a request of {len(request)} bytes does not fit the overlay's largest message")
     message = secret + _MESSAGE.pack(mode, len(request)) + request
@@ -106,11 +113,21 @@ class Session:
         "ended",
     )
 
-    def __init__(self, request: bytes, entry: DirectoryEntry, now: float, rng: Rng, mode: Mode = Mode.DEFAULT) -> None:
+    def __init__(
+        self,
+        request: bytes,
+        entry: DirectoryEntry,
+        now: float,
+        rng: Rng,
+        mode: Mode = Mode.DEFAULT,
+        sealing: Sealing = DEFAULT_SEALING,
+    ) -> None:
         secret, message_id = rng(KEY), rng(MESSAGE_ID)
-        message, _ = pack_message(secret, request, mode)
+        seal, public = _seal_for(entry, sealing)
+        message, _ = pack_message(secret, request, mode, seal, sealing.sizes)
         self._order = _permutation(GEOMETRY.n, rng)
-        self._outgoing = _seal_all(message, message_id, entry, self._order, now, rng)
+        sealed = _seal_all(message, message_id, seal, public, self._order, now, rng)
+        self._outgoing = [hand_over_cells(entry.node_id, token, clove) for token, clove in sealed]
         self._reader = ReplyReader(secret, message_id)
         self._deadline: float | None = now + FIRST_FRAME_SECONDS
         self._failed: set[int] = set()
@@ -227,19 +244,25 @@ def _permutation(n: int, rng: Rng) -> list[int]:
     return sorted(range(n), key=lambda _: rng(8))
 
 
+def _seal_for(entry: DirectoryEntry, sealing: Sealing) -> tuple[Seal, bytes]:
+    chosen = sealing.choose(entry)
+    if chosen is None:
+        raise ModelUnreachable(f'model node {entry.node_id.hex()} names no hybrid key, and overlay.seal is "{sealing.seal}"')
+    return chosen
+
+
 def _seal_all(
-    message: bytes, message_id: bytes, entry: DirectoryEntry, order: list[int], now: float, rng: Rng
-) -> list[list[bytes]]:
-    """For every path, the data of the cells that carry its clove."""
+    message: bytes, message_id: bytes, seal: Seal, public: bytes, order: list[int], now: float, rng: Rng
+) -> list[tuple[bytes, bytes]]:
+    """For every path, its return token and its sealed clove."""
     slices = split(message, GEOMETRY.n, GEOMETRY.k, rng)
     total = len(message) + COMMITMENT + TAG
-    outgoing: list[list[bytes]] = []
+    sealed: list[tuple[bytes, bytes]] = []
     for index in order:
         token = rng(TOKEN)
         clove = Clove(GEOMETRY.n, GEOMETRY.k, minute_of(now), message_id, token, total, slices[index])
         try:
-            sealed = seal_clove(clove, entry.onion_key)
+            sealed.append((token, seal_clove(clove, public, seal)))
         except CryptoError as error:
-            raise ModelUnreachable(f"the onion key of model node {entry.node_id.hex()} cannot be used: {error}") from error
-        outgoing.append(hand_over_cells(entry.node_id, token, sealed))
-    return outgoing
+            raise ModelUnreachable(f"the model node's key cannot be used: {error}") from error
+    return sealed

@@ -15,7 +15,7 @@ from network.events import Event, HandoverArrived, LinkLost
 from network.freshness import is_fresh
 from network.geometry import CELL_BUCKETS, COMMITMENT, GEOMETRY, TAG, Seal
 from network.handover import Handover, decode_handover, encode_handover
-from network.hpke import Opener
+from network.hpke import OnionPrivate, Opener
 from network.inference import ReplyFrame
 from network.replay import ReplaySet
 from network.reply import ReplyWriter
@@ -44,12 +44,12 @@ class _Message:
 
 
 class Inbox:
-    """All requests of one model node. Sessions are numbered from 1."""
+    """All requests of one model node. Sessions are numbered from 1. `opener` holds its keys, which change every day."""
 
-    __slots__ = ("_by_return", "_by_session", "_held", "_messages", "_opener", "_replays", "_sessions", "counts")
+    __slots__ = ("_by_return", "_by_session", "_held", "_messages", "_replays", "_sessions", "counts", "opener")
 
-    def __init__(self, onion_private: bytes) -> None:
-        self._opener = Opener(onion_private)
+    def __init__(self, onion_private: bytes, hybrid_private: bytes = b"") -> None:
+        self.opener = Opener(OnionPrivate(onion_private, hybrid_private))
         self._messages: dict[bytes, _Message] = {}
         self._by_return: dict[Return, tuple[bytes, int]] = {}
         self._by_session: dict[int, bytes] = {}
@@ -105,7 +105,7 @@ class Inbox:
     def _on_clove(self, way: Return, sealed: bytes, now: float) -> list[Command]:
         refusal = SendHandover(way[0], encode_handover(Handover.REFUSED, way[1]))
         try:
-            clove = open_clove(sealed, self._opener)
+            clove = open_clove(sealed, self.opener)
         except (CryptoError, DecodeError):
             return [refusal, *self._drop("bad_clove")]
         why = self._unacceptable(clove, way, now)

@@ -15,7 +15,7 @@ from network.commands import Command, SendData
 from network.crypto import exchange, exchange_public
 from network.freshness import minute_of
 from network.geometry import COMMITMENT, GEOMETRY, TAG, Seal
-from network.hpke import Opener, seal_to
+from network.hpke import OnionPrivate, Opener, seal_to
 from network.ids import Role
 from network.inference import Endpoint, InferenceRequest
 from network.session import Session
@@ -59,7 +59,7 @@ def seals(draw: random.Random, repeat: int) -> list[Row]:
     part = split(message, GEOMETRY.n, GEOMETRY.k, os.urandom)[0]
     total = len(message) + COMMITMENT + TAG
     clove = Clove(GEOMETRY.n, GEOMETRY.k, minute_of(NOW), draw.randbytes(16), draw.randbytes(16), total, part)
-    sealed, opener = seal_clove(clove, public), Opener(private)
+    sealed, opener = seal_clove(clove, public), Opener(OnionPrivate(private))
     inner = aead.encrypt(NONCE, sealed, None)
 
     def least_to_seal() -> None:

@@ -19,6 +19,7 @@ from network.directory import Directory
 from network.events import Event, PathData, PathLost
 from network.freshness import Rng
 from network.inference import ReplyFrame
+from network.sealing import DEFAULT_SEALING, Sealing
 from network.session import ModelUnreachable, NoCircuits, ReplyTimeout, Session
 
 ATTEMPTS = 3
@@ -46,10 +47,12 @@ class UserNode:
         rng: Rng,
         *,
         path_sets: int = 2,
+        sealing: Sealing = DEFAULT_SEALING,
         clock: Callable[[], float] = time.time,
         dialer: Dialer | None = None,
     ) -> None:
         self._rng = rng
+        self._sealing = sealing
         self._clock = clock
         self._paths = PathKeeper(directory, rng, path_sets=path_sets, clock=clock, dialer=dialer)
         self._sessions = 0
@@ -90,7 +93,7 @@ class UserNode:
             path_set = await self._paths.take()
             self._sessions += 1
             try:
-                session = Session(request, entry, self._clock(), self._rng)
+                session = Session(request, entry, self._clock(), self._rng, sealing=self._sealing)
                 async with aclosing(self._run(session, path_set, give_up)) as frames:
                     async for frame in frames:
                         yield frame

@@ -48,7 +48,11 @@ class Gateway:
         self._keys = keys
         self._metrics = GatewayMetrics()
         self._user_node = UserNode(
-            self._directory, secrets.token_bytes, path_sets=config.path_sets, dialer=dialer_of(config.node)
+            self._directory,
+            secrets.token_bytes,
+            path_sets=config.path_sets,
+            sealing=config.sealing,
+            dialer=dialer_of(config.node),
         )
         parts = GatewayParts(
             overlay=self._user_node,

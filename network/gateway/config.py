@@ -6,6 +6,7 @@ from pathlib import Path
 
 from network.config import NodeConfig, Table, known_tables, node_config
 from network.inference import MAX_TOKENS
+from network.sealing import PADDINGS, SEALS, Sealing
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +18,7 @@ class GatewayConfig:
     temperature_milli: int
     max_tokens: int
     path_sets: int
+    sealing: Sealing
 
 
 def from_mapping(raw: Mapping[str, object], home: Path) -> GatewayConfig:
@@ -29,6 +31,7 @@ def from_mapping(raw: Mapping[str, object], home: Path) -> GatewayConfig:
         temperature_milli=gateway.integer("temperature_milli", 600, high=2000),
         max_tokens=gateway.integer("max_tokens", 256, low=1, high=MAX_TOKENS),
         path_sets=overlay.integer("path_sets", 2, low=1, high=8),
+        sealing=Sealing(overlay.text("seal", "auto", choices=SEALS), overlay.text("padding", "pow2", choices=PADDINGS)),
     )
     gateway.done()
     overlay.done()

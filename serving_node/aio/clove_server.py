@@ -14,6 +14,7 @@ from network.aio.links import CLOVE_PATH, HANDOVER_LIMIT, HandoverLink, accept_s
 from network.commands import CancelReply, Command, SendHandover, StartReply
 from network.events import Event, LinkLost
 from network.freshness import Rng
+from network.hpke import Opener
 from network.inference import FrameKind, ReplyFrame
 from serving_node.inbox import Inbox
 
@@ -76,8 +77,16 @@ Handler = Callable[[bytes, ReplyStream], Awaitable[None]]
 class CloveServer:
     """Gathers cloves and calls `handler(request, stream)` once per request; cancels it when the user has gone."""
 
-    def __init__(self, onion_private: bytes, handler: Handler, rng: Rng, clock: Callable[[], float] = time.time) -> None:
-        self._inbox = Inbox(onion_private)
+    def __init__(
+        self,
+        onion_private: bytes,
+        handler: Handler,
+        rng: Rng,
+        clock: Callable[[], float] = time.time,
+        *,
+        hybrid_private: bytes = b"",
+    ) -> None:
+        self._inbox = Inbox(onion_private, hybrid_private)
         self._handler = handler
         self._clock = clock
         self._links: dict[int, HandoverLink] = {}
@@ -91,6 +100,11 @@ class CloveServer:
     def counts(self) -> Counter[str]:
         """What arrived and what was dropped, by reason."""
         return self._inbox.counts
+
+    @property
+    def opener(self) -> Opener:
+        """The keys that open cloves."""
+        return self._inbox.opener
 
     @property
     def sessions(self) -> int:

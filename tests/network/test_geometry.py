@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from network.geometry import CELL_BUCKETS, GEOMETRY, MESSAGE_HEADER, Geometry, Seal
+from network.geometry import CELL_BUCKETS, GEOMETRY, MESSAGE_HEADER, Geometry, Seal, padme
 
 
 def test_the_networks_lengths() -> None:
@@ -29,6 +29,16 @@ def test_the_largest_request_fits_and_one_byte_more_does_not() -> None:
         largest = GEOMETRY.padded_message(CELL_BUCKETS[-1], seal.overhead) - MESSAGE_HEADER
         assert GEOMETRY.bucket(largest, seal.overhead) == CELL_BUCKETS[-1]
         assert GEOMETRY.bucket(largest + 1, seal.overhead) is None
+
+
+@given(st.integers(1, 4096))
+def test_padme_wastes_at_most_an_eighth(cells: int) -> None:
+    assert cells <= padme(cells) <= cells * 1.12 and padme(padme(cells)) == padme(cells)
+
+
+def test_padme_vector() -> None:
+    """Nikitin et al., "Reducing Metadata Leakage from Encrypted Files and Communication with PURBs", algorithm 1."""
+    assert [padme(cells) for cells in (1, 7, 8, 9, 17, 33, 100, 129, 241, 255)] == [1, 7, 8, 10, 18, 36, 104, 144, 256, 256]
 
 
 @pytest.mark.parametrize("wrong", [{"n": 2, "k": 3}, {"k": 0}, {"n": 17}, {"hops": 9}, {"hops": 0}])

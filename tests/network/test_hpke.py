@@ -11,12 +11,13 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from network.crypto import MLKEM768_KEY_LENGTH, exchange, exchange_public
 from network.errors import CryptoError
 from network.geometry import KEY, Seal
-from network.hpke import Opener, hybrid_public, seal_to
+from network.hpke import OnionPrivate, Opener, hybrid_public, seal_to
 
 PRIVATE = bytes(range(1, 33))
 PUBLIC = exchange_public(PRIVATE)
 HYBRID = bytes(range(96))
 HYBRID_PUBLIC = hybrid_public(HYBRID)
+BOTH = OnionPrivate(PRIVATE, HYBRID)
 TO = {Seal.X25519: PUBLIC, Seal.HYBRID: HYBRID_PUBLIC}
 
 
@@ -62,14 +63,14 @@ def _open_by_the_rfc(sealed: bytes, info: bytes, kem: int, encapsulated: int, se
 def test_agrees_with_the_rfcs_key_schedule(seal: Seal) -> None:
     sealed = seal_to(seal, TO[seal], b"a clove", b"info")
     assert len(sealed) == len(b"a clove") + seal.overhead and sealed[0] == seal
-    assert Opener(PRIVATE, HYBRID).open(sealed, b"info") == b"a clove"
+    assert Opener(BOTH).open(sealed, b"info") == b"a clove"
     kem, length, secret = {Seal.X25519: (0x0020, 32, _x25519_secret), Seal.HYBRID: (0x647A, 1120, _hybrid_secret)}[seal]
     assert _open_by_the_rfc(sealed[1:], b"info", kem, length, secret) == b"a clove"
 
 
 @pytest.mark.parametrize("seal", Seal)
 def test_nothing_else_opens(seal: Seal) -> None:
-    opener, sealed = Opener(PRIVATE, HYBRID), seal_to(seal, TO[seal], b"a clove", b"info")
+    opener, sealed = Opener(BOTH), seal_to(seal, TO[seal], b"a clove", b"info")
     last = bytes([sealed[-1] ^ 1])
     for wrong in (sealed[:-1], sealed[:40], sealed[:1], b"", bytes(len(sealed)), b"\x03" + sealed[1:], sealed[:-1] + last):
         with pytest.raises(CryptoError):
@@ -77,18 +78,32 @@ def test_nothing_else_opens(seal: Seal) -> None:
     with pytest.raises(CryptoError):
         opener.open(sealed, b"other info")
     with pytest.raises(CryptoError):
-        Opener(bytes(range(2, 34)), bytes(range(1, 97))).open(sealed, b"info")
+        Opener(OnionPrivate(bytes(range(2, 34)), bytes(range(1, 97)))).open(sealed, b"info")
+
+
+@pytest.mark.parametrize("seal", Seal)
+def test_yesterdays_keys_open_until_they_are_turned_away(seal: Seal) -> None:
+    today = OnionPrivate(bytes(range(2, 34)), bytes(range(1, 97)))
+    opener, sealed = Opener(today, BOTH), seal_to(seal, TO[seal], b"a clove", b"info")
+    assert opener.open(sealed, b"info") == b"a clove"
+    opener.turn(today)
+    with pytest.raises(CryptoError):
+        opener.open(sealed, b"info")
+
+
+def test_keys_do_not_show() -> None:
+    assert repr(BOTH) == "OnionPrivate(...)"
 
 
 def test_a_node_without_a_hybrid_key_opens_no_hybrid_seal() -> None:
     with pytest.raises(CryptoError):
-        Opener(PRIVATE).open(seal_to(Seal.HYBRID, HYBRID_PUBLIC, b"a clove", b"info"), b"info")
+        Opener(OnionPrivate(PRIVATE)).open(seal_to(Seal.HYBRID, HYBRID_PUBLIC, b"a clove", b"info"), b"info")
 
 
 def test_a_seal_is_not_taken_for_another_suites() -> None:
     sealed = seal_to(Seal.HYBRID, HYBRID_PUBLIC, b"a clove", b"info")
     with pytest.raises(CryptoError):
-        Opener(PRIVATE, HYBRID).open(bytes((Seal.X25519,)) + sealed[1:], b"info")
+        Opener(BOTH).open(bytes((Seal.X25519,)) + sealed[1:], b"info")
 
 
 def test_bad_public_keys_are_refused() -> None:

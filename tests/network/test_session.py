@@ -13,7 +13,7 @@ from network.commands import BlamePath, DeliverFrame, EndSession, SendData
 from network.errors import DecodeError, LocalProtocolError
 from network.events import LinkLost, PathData, PathLost
 from network.geometry import GEOMETRY, Seal
-from network.hpke import Opener
+from network.hpke import OnionPrivate, Opener
 from network.inference import FrameKind, ReplyFrame
 from network.modes import Mode
 from network.reply import ReplyWriter
@@ -53,7 +53,7 @@ class ModelEnd:
         for path, reader in readers.items():
             sealed = reader.clove()
             assert sealed is not None and reader.model_node == node
-            self.cloves[path] = open_clove(sealed, Opener(private))
+            self.cloves[path] = open_clove(sealed, Opener(OnionPrivate(private)))
             assert self.cloves[path].token == reader.token
         self.path_of = {clove.slice.index: path for path, clove in self.cloves.items()}
         first = self.cloves[0]

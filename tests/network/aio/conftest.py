@@ -13,6 +13,7 @@ from network.chain_records import DirectoryEntry, DirectoryRecord
 from network.crypto import SigningKey, exchange_public
 from network.directory import Directory
 from network.handshake import OnionKey
+from network.hpke import hybrid_public
 from network.ids import Role, node_id
 from relay.aio.server import RelayServer
 from relay.core import RelayCore
@@ -40,10 +41,20 @@ class Overlay:
         await web.TCPSite(runner, "127.0.0.1", 0).start()
         return "{}:{}".format(*runner.addresses[0][:2]), runner
 
-    def _enter(self, role: Role, name: str, address: str, private: bytes, key: SigningKey | None = None) -> DirectoryEntry:
+    def _enter(
+        self, role: Role, name: str, address: str, private: bytes, key: SigningKey | None = None, hybrid: bytes = b""
+    ) -> DirectoryEntry:
         key = key or SigningKey(self.draw(32))
         entry = DirectoryEntry(
-            node_id(key.public), key.public, exchange_public(private), role, name, address, f"family-{name}", trusted=True
+            node_id(key.public),
+            key.public,
+            exchange_public(private),
+            role,
+            name,
+            address,
+            f"family-{name}",
+            trusted=True,
+            hybrid_key=hybrid,
         )
         self.entries.append(entry)
         return entry
@@ -65,13 +76,13 @@ class Overlay:
         await runner.cleanup()
 
     async def add_model_node(
-        self, handler: Callable[[bytes, ReplyStream], Awaitable[None]]
+        self, handler: Callable[[bytes, ReplyStream], Awaitable[None]], hybrid: bool = False
     ) -> tuple[CloveServer, DirectoryEntry]:
-        private = self.draw(32)
-        server = CloveServer(private, handler, self.draw)
+        private, second = self.draw(32), self.draw(96) if hybrid else b""
+        server = CloveServer(private, handler, self.draw, hybrid_private=second)
         address, runner = await self._serve(server.routes())
         self.closers += [server.close, runner.cleanup]
-        return server, self._enter(Role.MODEL, "model-0", address, private)
+        return server, self._enter(Role.MODEL, "model-0", address, private, hybrid=hybrid_public(second) if hybrid else b"")
 
     async def add_user(self, **options: Any) -> UserNode:
         user = UserNode(self.directory, self.draw, **options)

@@ -9,6 +9,7 @@ import aiohttp
 import pytest
 
 from network.inference import FrameKind, ReplyFrame
+from network.sealing import Sealing
 from network.session import ModelUnreachable, NoCircuits, ReplyTimeout, ReplyTruncated, RequestTooLong
 
 PATIENCE = 20.0
@@ -45,10 +46,13 @@ async def collect(frames: Any) -> list[ReplyFrame]:
     return [frame async for frame in frames]
 
 
-@pytest.mark.parametrize("size", [0, 100, 2500, 100_000])
-async def test_requests_of_every_size_come_back_whole(overlay: Any, size: int) -> None:
-    server, entry = await overlay.add_model_node(echo)
-    user = await overlay.add_user()
+@pytest.mark.parametrize(
+    ("size", "sealing"),
+    [(0, Sealing()), (100, Sealing("x25519")), (2500, Sealing("hybrid", "padme")), (100_000, Sealing())],
+)
+async def test_requests_of_every_size_come_back_whole(overlay: Any, size: int, sealing: Sealing) -> None:
+    server, entry = await overlay.add_model_node(echo, hybrid=True)
+    user = await overlay.add_user(sealing=sealing)
     request = overlay.draw(size)
     frames = await collect(user.ask(request, entry))
     assert [frame.sequence for frame in frames] == list(range(len(frames)))
@@ -155,6 +159,8 @@ async def test_no_circuit_is_left_behind_by_what_could_not_be_sent(overlay: Any)
     user = await overlay.add_user(path_sets=1)
     with pytest.raises(ModelUnreachable):
         await collect(user.ask(b"hello", replace(entry, onion_key=bytes(32))))
+    with pytest.raises(ModelUnreachable, match="key"):
+        await collect(user.ask(b"hello", replace(entry, hybrid_key=b"\xff" * 1216)))
     with pytest.raises(RequestTooLong):
         await collect(user.ask(bytes(800_000), entry))
     async with asyncio.timeout(PATIENCE):
