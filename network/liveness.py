@@ -2,7 +2,8 @@
 
 It knows nothing of sockets, and it never has the last word: only nodes of the proven directory are asked about, a node that
 was listed a moment ago counts as alive, and when more than a third of the listed relays are silent it is gossip that is
-doubted and not they (`docs/overlay.md` section 11).
+doubted and not they. The more nodes are listed the slower they beat, so that listening costs no more than
+`BEATS_PER_SECOND` (`docs/overlay.md` section 11).
 """
 
 from collections.abc import Callable
@@ -10,7 +11,9 @@ from collections.abc import Callable
 from network.chain_records import DirectoryEntry
 from network.directory import Directory
 
-SILENT_SECONDS = 10.0
+BEAT_SECONDS = 2.0
+BEATS_PER_SECOND = 500
+PATIENCE = 5  # heartbeats missed in a row before a node counts as silent
 FAILED_SECONDS = 30.0
 DOUBTED_SHARE = 1 / 3
 
@@ -28,6 +31,14 @@ class Liveness:
         self._failed_at: dict[bytes, float] = {}
         self._silent = 0
         self._silent_at: float | None = None
+
+    def period(self) -> float:
+        """Seconds between two heartbeats of a node."""
+        return max(BEAT_SECONDS, len(self._directory().record.entries) / BEATS_PER_SECOND)
+
+    def patience(self) -> float:
+        """Seconds without a heartbeat after which a node is silent: 10 while at most 1,000 nodes are listed."""
+        return PATIENCE * self.period()
 
     def heard(self, node_id: bytes, now: float) -> None:
         """A sign of life that is newer than the last one; the first of all begins the time in which the others must follow."""
@@ -57,7 +68,7 @@ class Liveness:
     def is_silent(self, node_id: bytes, now: float) -> bool:
         """Whether gossip should have told of this node and has not, for longer than it may."""
         self._follow(now)
-        return self._listening and now - self._heard_at.get(node_id, now) > SILENT_SECONDS
+        return self._listening and now - self._heard_at.get(node_id, now) > self.patience()
 
     def silent_relays(self, now: float) -> int:
         """How many listed relays are silent."""

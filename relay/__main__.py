@@ -15,10 +15,10 @@ from prometheus_client import CollectorRegistry
 from network.aio.chain_client import client_of
 from network.aio.dialer import dialer_of
 from network.aio.event_loop import run
-from network.aio.gossip import DirectoryPage
 from network.aio.keys import KeyFileError, NodeKeys, load_or_create
 from network.aio.listening import PublicPort
 from network.aio.logs import configure
+from network.aio.neighbours import Neighbours
 from network.aio.ops import OpsServer
 from network.aio.registration import keep_registered
 from network.chain_tx import RegisterNode
@@ -60,9 +60,10 @@ class _Relay:
         self._chain = client_of(config.node)
         onion_keys = [OnionKey(keys.onion_private, keys.onion_public)]
         self._core = RelayCore(keys.node_id, onion_keys, lambda: self._chain.directory_now, os.urandom, config.limits)
-        self._server = RelayServer(self._core, dialer=dialer_of(config.node))
-        routes = [*self._server.routes(), *DirectoryPage(lambda: self._chain.directory_now).routes()]
-        self._port = PublicPort(config.node, keys.signing, routes)
+        self._dialer = dialer_of(config.node)
+        self._server = RelayServer(self._core, dialer=self._dialer)
+        self._neighbours = Neighbours(config.node, keys.signing, lambda: self._chain.directory_now, self._dialer)
+        self._port = PublicPort(config.node, keys.signing, [*self._server.routes(), *self._neighbours.routes()])
 
     async def run(self) -> None:
         """Serve, follow the chain, stay registered; return when told to stop."""
@@ -82,6 +83,7 @@ class _Relay:
         tasks = {
             asyncio.create_task(self._chain.follow()),
             asyncio.create_task(keep_registered(self._chain, self._keys, register)),
+            asyncio.create_task(self._neighbours.run()),
             asyncio.create_task(stop.wait()),
         }
         log.info("carrying cells", extra={"fields": {"address": self._node.public, "node": self._keys.node_id.hex()}})
@@ -111,6 +113,7 @@ class _Relay:
             "directory_height": self._chain.directory_now.height,
             "circuits": len(self._core.circuits),
             "links": self._server.links,
+            "gossip": self._neighbours.status(),
             "counts": dict(self._core.counts),
         }
 

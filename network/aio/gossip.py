@@ -1,42 +1,165 @@
-"""What nodes tell each other beside cells, over HTTP: today which directory they route by.
+"""What nodes tell each other beside cells, over HTTP: which directory they route by, and who is there.
 
-Served on the port that a node registers, asked with an ordinary client that sends nothing of its own
-(`docs/overlay.md` section 11).
+Relays and model nodes serve it on the port that they register (`GossipServer`) and ask each other (`Gossiper`); users only
+pull from their guards (`LivenessFeed`) and send nothing of their own (`docs/overlay.md` section 11).
 """
 
 import asyncio
-from collections.abc import Callable
+import logging
+import time
+from collections.abc import Callable, Sequence
 
-from aiohttp import web
+from aiohttp import StreamReader, web
 
-from network.aio.dialer import Dialer
+from network.aio.dialer import UNREACHABLE, Dialer
 from network.chain_records import DirectoryEntry
 from network.codec import decode, encode
 from network.directory import Directory
 from network.directory_summary import DIRECTORY_PATH, SUMMARY_LIMIT, DirectorySummary, summary_of
-from network.errors import DecodeError
+from network.errors import DecodeError, RemoteProtocolError
+from network.freshness import Rng
+from network.gossip import ANSWER_LIMIT, GOSSIP_PATH, REQUEST_LIMIT, Gossip
+from network.rates import Allowances
+
+log = logging.getLogger(__name__)
 
 ASK_SECONDS = 5.0
+PER_SECOND, BURST = 20.0, 200.0  # requests of one host; all nodes of one machine are one host
+PULLED_GUARDS = 2
+PULL_PERIODS = 1.5
+
+_FAILED = (*UNREACHABLE, RemoteProtocolError)
 
 
-class DirectoryPage:
-    """`GET /directory` of one node."""
+class GossipServer:
+    """`GET /directory`, `GET /gossip` and `POST /gossip` of one node."""
 
-    def __init__(self, directory: Callable[[], Directory]) -> None:
+    def __init__(self, gossip: Gossip, directory: Callable[[], Directory], clock: Callable[[], float] = time.time) -> None:
+        self._gossip = gossip
         self._directory = directory
+        self._clock = clock
+        self._hosts = Allowances(PER_SECOND, BURST)
 
     def routes(self) -> list[web.RouteDef]:
         """Beside the node's other endpoints."""
-        return [web.get(DIRECTORY_PATH, self._answer)]
+        return [
+            web.get(DIRECTORY_PATH, self._summary),
+            web.get(GOSSIP_PATH, self._pulled),
+            web.post(GOSSIP_PATH, self._asked),
+        ]
 
-    async def _answer(self, _request: web.Request) -> web.Response:
-        return web.Response(body=encode(summary_of(self._directory())))
+    async def _summary(self, request: web.Request) -> web.Response:
+        return self._refusal(request) or web.Response(body=encode(summary_of(self._directory())))
+
+    async def _pulled(self, request: web.Request) -> web.Response:
+        return self._refusal(request) or web.Response(body=self._gossip.everything(self._clock()))
+
+    async def _asked(self, request: web.Request) -> web.Response:
+        refusal = self._refusal(request)
+        if refusal is not None:
+            return refusal
+        try:
+            async with asyncio.timeout(ASK_SECONDS):
+                raw = await _bounded(request.content, REQUEST_LIMIT)
+            return web.Response(body=self._gossip.on_question(raw, self._clock()))
+        except (RemoteProtocolError, TimeoutError):
+            return web.Response(status=400)
+
+    def _refusal(self, request: web.Request) -> web.Response | None:
+        allowed = self._hosts.take(request.remote or "", self._clock())
+        return None if allowed else web.Response(status=429)
+
+
+class Gossiper:
+    """A relay's or model node's part: every period it asks two peers."""
+
+    def __init__(self, gossip: Gossip, dialer: Dialer, rng: Rng, clock: Callable[[], float] = time.time) -> None:
+        self._gossip = gossip
+        self._dialer = dialer
+        self._rng = rng
+        self._clock = clock
+
+    async def run(self) -> None:
+        """Until cancelled (run it as a task, once the node listens)."""
+        while True:
+            await asyncio.gather(*(self._ask(peer) for peer in self._gossip.peers(self._clock())))
+            await asyncio.sleep(self._gossip.period() * (0.75 + self._rng(1)[0] / 512))
+
+    async def _ask(self, peer: DirectoryEntry) -> None:
+        question = self._gossip.question(self._clock())
+        try:
+            raw = await _exchange(self._dialer, "POST", peer, GOSSIP_PATH, ANSWER_LIMIT, question)
+            await _learn(self._gossip, raw, self._clock)
+        except _FAILED as error:
+            log.debug("node %s does not gossip: %s", peer.name, type(error).__name__)
+            self._gossip.failed(peer.node_id, self._clock())
+        else:
+            self._gossip.worked(peer.node_id)
+
+
+class LivenessFeed:
+    """A user's part: it pulls from two of its guards, and tells them no more than that somebody is there.
+
+    A guard that does not answer comes last in turn; whether it still carries cells is for the circuits to find out.
+    """
+
+    def __init__(
+        self,
+        gossip: Gossip,
+        dialer: Dialer,
+        guards: Callable[[], Sequence[DirectoryEntry]],
+        rng: Rng,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._gossip = gossip
+        self._dialer = dialer
+        self._guards = guards
+        self._rng = rng
+        self._clock = clock
+        self._failed_at: dict[bytes, float] = {}
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        while True:
+            guards = sorted(self._guards(), key=lambda guard: self._failed_at.get(guard.node_id, 0.0))
+            self._failed_at = {guard.node_id: self._failed_at.get(guard.node_id, 0.0) for guard in guards}
+            await asyncio.gather(*(self._pull(guard) for guard in guards[:PULLED_GUARDS]))
+            await asyncio.sleep(PULL_PERIODS * self._gossip.period() * (0.75 + self._rng(1)[0] / 512))
+
+    async def _pull(self, guard: DirectoryEntry) -> None:
+        try:
+            raw = await _exchange(self._dialer, "GET", guard, GOSSIP_PATH, ANSWER_LIMIT)
+            await _learn(self._gossip, raw, self._clock)
+        except _FAILED as error:
+            log.debug("a guard does not gossip: %s", type(error).__name__)
+            self._failed_at[guard.node_id] = self._clock()
 
 
 async def fetch_summary(dialer: Dialer, node: DirectoryEntry) -> DirectorySummary:
     """Which directory a node routes by. Raises one of `dialer.UNREACHABLE`, or DecodeError."""
-    async with asyncio.timeout(ASK_SECONDS), dialer.request("GET", node, DIRECTORY_PATH) as response:
-        body = await response.content.read(SUMMARY_LIMIT + 1)
-    if response.status != 200 or len(body) > SUMMARY_LIMIT:
-        raise DecodeError("no answer about the directory")
-    return decode(DirectorySummary, body)
+    return decode(DirectorySummary, await _exchange(dialer, "GET", node, DIRECTORY_PATH, SUMMARY_LIMIT))
+
+
+async def _exchange(
+    dialer: Dialer, method: str, node: DirectoryEntry, path: str, limit: int, body: bytes | None = None
+) -> bytes:
+    async with asyncio.timeout(ASK_SECONDS), dialer.request(method, node, path, data=body) as response:
+        if response.status != 200:
+            raise DecodeError(f"it answered {response.status}")
+        return await _bounded(response.content, limit)
+
+
+async def _bounded(content: StreamReader, limit: int) -> bytes:
+    """A whole body of at most `limit` bytes. Raises DecodeError when there is more."""
+    raw = bytearray()
+    async for part in content.iter_any():
+        raw += part
+        if len(raw) > limit:
+            raise DecodeError(f"a body of more than {limit} bytes")
+    return bytes(raw)
+
+
+async def _learn(gossip: Gossip, raw: bytes, clock: Callable[[], float]) -> None:
+    """Take an answer in slices, so that cells do not wait for signatures."""
+    for _ in gossip.on_answer(raw, clock()):
+        await asyncio.sleep(0)

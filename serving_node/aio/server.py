@@ -16,6 +16,7 @@ from network.aio.chain_client import client_of
 from network.aio.dialer import dialer_of
 from network.aio.keys import NodeKeys
 from network.aio.listening import PublicPort
+from network.aio.neighbours import Neighbours
 from network.aio.ops import OpsServer
 from network.aio.registration import keep_registered
 from network.chain_tx import RegisterNode
@@ -84,7 +85,8 @@ class Sidecar:
         self._cloves = CloveServer(keys.onion_private, self._on_cloves, os.urandom)
         gate = ForwardGate(keys.node_id, group, lambda: self._chain.directory_now)
         self._forwards = ForwardServer(gate, self._on_forward)
-        routes = [*self._cloves.routes(), *self._group.routes(), *self._forwards.routes()]
+        self._neighbours = Neighbours(node, keys.signing, lambda: self._chain.directory_now, self._dialer)
+        routes = [*self._cloves.routes(), *self._group.routes(), *self._forwards.routes(), *self._neighbours.routes()]
         self._port = PublicPort(node, keys.signing, routes)
         self._ops = OpsServer(node.metrics, self.status, registry)
 
@@ -135,6 +137,7 @@ class Sidecar:
             "running": self._answering.admission.running,
             "waiting": self._answering.admission.waiting,
             "directory_height": self._chain.directory_now.height,
+            "gossip": self._neighbours.status(),
             "counts": {**self._cloves.counts, **{f"forward_{word}": n for word, n in self._forwards.refused.items()}},
         }
 
@@ -154,6 +157,7 @@ class Sidecar:
             self._chain.follow(),
             keep_registered(self._chain, self._keys, register),
             self._follow_load(),
+            self._neighbours.run(),
         ]
 
     async def _on_cloves(self, raw: bytes, stream: ReplyStream) -> None:

@@ -7,9 +7,10 @@ import pytest
 
 from network.chain_records import DirectoryRecord
 from network.directory import Directory
-from network.liveness import FAILED_SECONDS, SILENT_SECONDS, Liveness
+from network.liveness import BEAT_SECONDS, FAILED_SECONDS, PATIENCE, Liveness
 
 NOW = 1_800_000_000.0
+SILENT_SECONDS = PATIENCE * BEAT_SECONDS
 LATER = NOW + SILENT_SECONDS + 1
 
 
@@ -86,3 +87,10 @@ def test_a_newly_listed_node_has_time_to_be_heard_and_strangers_leave_no_trace(t
     much_later = LATER + SILENT_SECONDS + 1
     town.hear(11, much_later)
     assert not town.liveness.usable(last, much_later)
+
+
+def test_the_more_are_listed_the_slower_they_beat(town: Town) -> None:
+    assert (town.liveness.period(), town.liveness.patience()) == (2.0, 10.0)
+    record = town.listed.record
+    town.listed = Directory(DirectoryRecord(record.chain_id, 1, 11, b"", record.entries * 250), 11)
+    assert (town.liveness.period(), town.liveness.patience()) == (6.0, 30.0)
