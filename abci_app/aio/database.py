@@ -4,13 +4,13 @@ Only one process holds a directory: LevelDB locks it. Every complaint is a Store
 """
 
 import fcntl
-import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 import plyvel
 
+from network.aio.files import sync_folder
 from network.codec import Message, blob, text, uint
 from network.errors import PlanetServeError
 
@@ -103,15 +103,6 @@ def clear_leftovers(path: Path) -> None:
     """Remove what an interrupted restore left; for the process that holds the directory."""
     for leftover in (side_path(path), _old_path(path)):
         shutil.rmtree(leftover, ignore_errors=True)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make the folder's names durable."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _old_path(path: Path) -> Path:

@@ -17,6 +17,7 @@ from time import monotonic, sleep
 from abci_app.aio.settings import read_genesis
 from abci_app.config import ValidatorConfig
 from abci_app.guard import Signed, parse_signed, refuse_older, render_signed
+from network.aio import files
 from network.errors import ConfigError
 
 STATE = Path("data/priv_validator_state.json")
@@ -118,17 +119,7 @@ def read_signed(path: Path) -> Signed | None:
 
 def write_signed(path: Path, signed: Signed) -> None:
     """Write a signing state, whole or not at all, and on disk before this returns."""
-    partial = path.with_name(f".{path.name}.partial")
-    with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-        file.write(render_signed(signed))
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    files.replace(path, render_signed(signed))
 
 
 def holder(home: Path) -> int | None:

@@ -1,12 +1,12 @@
 """The registry of upgrade environments and the application's note, on disk beside the validator's data."""
 
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 from abci_app.config import ValidatorConfig
 from abci_app.upgrades import Plan, Upgrades, parse_plan, parse_upgrades, render_plan, render_upgrades
+from network.aio import files
 from network.errors import ConfigError
 
 REGISTRY = "upgrades.json"
@@ -73,12 +73,7 @@ def _beside(config: ValidatorConfig, name: str) -> Path:
 
 
 def _write(path: Path, text: str) -> None:
-    partial = path.with_name(f".{path.name}.partial")
     try:
-        with partial.open("w") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
+        files.replace(path, text, 0o666)
     except OSError as error:
         raise ConfigError(f"{path} cannot be written ({error.strerror}); free space, or see who owns the folder") from error

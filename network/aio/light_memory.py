@@ -6,11 +6,10 @@ root it grew from. What does not check out is left aside with a word in the log.
 
 import json
 import logging
-import os
-import secrets
 from pathlib import Path
 from typing import Any
 
+from network.aio import files
 from network.light import check_block
 from network.light_headers import LightBlock
 from network.light_json import light_block
@@ -49,16 +48,7 @@ def keep_evidence(path: Path, documents: list[dict[str, Any]]) -> None:
 
 
 def _write(path: Path, document: dict[str, Any]) -> None:
-    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
-        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        try:
-            with os.fdopen(descriptor, "w") as file:
-                json.dump(document, file)
-                file.flush()
-                os.fsync(file.fileno())
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
+        files.replace(path, json.dumps(document))
     except OSError as error:
         log.warning("a file of the light client was not written", extra={"fields": {"file": path, "reason": error}})
