@@ -55,6 +55,20 @@ class Header:
     proposer_address: bytes
 
 
+# The fields of a header that are bytes, in its own order: nothing in their encoding tells them apart.
+HEADER_BYTES = (
+    "last_commit_hash",
+    "data_hash",
+    "validators_hash",
+    "next_validators_hash",
+    "consensus_hash",
+    "app_hash",
+    "last_results_hash",
+    "evidence_hash",
+    "proposer_address",
+)
+
+
 @dataclass(frozen=True, slots=True)
 class CommitSignature:
     """One validator's place in a commit; only those flagged FLAG_COMMIT signed the block."""
@@ -183,15 +197,20 @@ def header_hash(header: Header) -> bytes:
             _varint_field(1, header.height),
             _timestamp(header.time),
             _block_id(header.last_block_id),
-            _bytes_field(1, header.last_commit_hash),
-            _bytes_field(1, header.data_hash),
-            _bytes_field(1, header.validators_hash),
-            _bytes_field(1, header.next_validators_hash),
-            _bytes_field(1, header.consensus_hash),
-            _bytes_field(1, header.app_hash),
-            _bytes_field(1, header.last_results_hash),
-            _bytes_field(1, header.evidence_hash),
-            _bytes_field(1, header.proposer_address),
+            *(_bytes_field(1, getattr(header, name)) for name in HEADER_BYTES),
+        ]
+    )
+
+
+def commit_hash(places: Sequence[CommitSignature]) -> bytes:
+    """The hash that the next header carries of a commit: the Merkle root over its places, those who did not sign included."""
+    return merkle_root(
+        [
+            _varint_field(1, place.flag)
+            + _bytes_field(2, place.validator)
+            + _bytes_field(3, _timestamp(place.time), always=True)
+            + _bytes_field(4, place.signature)
+            for place in places
         ]
     )
 

@@ -15,6 +15,7 @@ from typing import Any
 from network.errors import ConfigError
 from network.light import GenesisTrust
 from network.light_headers import (
+    HEADER_BYTES,
     BlockId,
     CommitSignature,
     Header,
@@ -27,7 +28,8 @@ from network.light_headers import (
 from network.proof import MerkleProof, ProofOp, ProofRejected
 
 _TIME = re.compile(r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)(?:\.(\d{1,9}))?Z")
-_SHAPE_ERRORS = (KeyError, TypeError, ValueError, AttributeError, OverflowError, binascii.Error)
+# What reading an answer of another shape raises.
+SHAPE_ERRORS = (KeyError, TypeError, ValueError, AttributeError, OverflowError, binascii.Error)
 _MOST_VALIDATORS = 10_000  # CometBFT's own bound
 
 
@@ -52,7 +54,7 @@ def genesis_trust(raw: bytes) -> GenesisTrust:
             validators=[_validator(row, "power") for row in document["validators"]],
             time=parse_time(document["genesis_time"]),
         )
-    except (*_SHAPE_ERRORS, RecursionError) as error:
+    except (*SHAPE_ERRORS, RecursionError) as error:
         raise ConfigError(f"the genesis file is not CometBFT's JSON with Ed25519 validators: {error!r}") from error
 
 
@@ -85,7 +87,7 @@ def validators_page(result: Any) -> tuple[int, int, tuple[Validator, ...]]:
         if total > _MOST_VALIDATORS:
             raise ValueError(f"{total} validators")
         return _int64(result["block_height"]), total, tuple(_validator(row, "voting_power") for row in result["validators"])
-    except _SHAPE_ERRORS as error:
+    except SHAPE_ERRORS as error:
         raise ProofRejected(f"the answer is not a list of validators: {error!r}") from error
 
 
@@ -97,19 +99,21 @@ def signed_header(result: Any) -> SignedHeader:
             header=_header(result["signed_header"]["header"]),
             height=_int64(commit["height"]),
             round=_int64(commit["round"]),
-            block_id=_block_id(commit["block_id"]),
-            signatures=tuple(
-                CommitSignature(
-                    flag=_int64(row["block_id_flag"]),
-                    validator=bytes.fromhex(row["validator_address"]),
-                    time=parse_time(row["timestamp"]),
-                    signature=base64.b64decode(row["signature"] or "", validate=True),
-                )
-                for row in commit["signatures"]
-            ),
+            block_id=block_id(commit["block_id"]),
+            signatures=tuple(commit_signature(row) for row in commit["signatures"]),
         )
-    except _SHAPE_ERRORS as error:
+    except SHAPE_ERRORS as error:
         raise ProofRejected(f"the answer is not a signed header: {error!r}") from error
+
+
+def commit_signature(row: Any) -> CommitSignature:
+    """One place of a commit. Raises one of SHAPE_ERRORS."""
+    return CommitSignature(
+        flag=_int64(row["block_id_flag"]),
+        validator=bytes.fromhex(row["validator_address"]),
+        time=parse_time(row["timestamp"]),
+        signature=base64.b64decode(row["signature"] or "", validate=True),
+    )
 
 
 def light_block(raw: Any) -> LightBlock:
@@ -118,7 +122,7 @@ def light_block(raw: Any) -> LightBlock:
     try:
         rows = raw["validator_set"]["validators"]
         return LightBlock(signed, ValidatorSet(_validator(row, "voting_power") for row in rows))
-    except _SHAPE_ERRORS as error:
+    except SHAPE_ERRORS as error:
         raise ProofRejected(f"not a light block: {error!r}") from error
 
 
@@ -126,7 +130,7 @@ def header(result: Any) -> Header:
     """The header in the result of `/header`. Raises ProofRejected."""
     try:
         return _header(result["header"])
-    except _SHAPE_ERRORS as error:
+    except SHAPE_ERRORS as error:
         raise ProofRejected(f"the answer is not a header: {error!r}") from error
 
 
@@ -159,7 +163,7 @@ def included_tx(result: Any) -> IncludedTx:
                 tuple(base64.b64decode(aunt) for aunt in proof.get("aunts") or ()),
             ),
         )
-    except _SHAPE_ERRORS as error:
+    except SHAPE_ERRORS as error:
         raise ProofRejected(f"the answer is not a transaction: {error!r}") from error
 
 
@@ -174,7 +178,7 @@ def abci_value(response: Any) -> AbciAnswer:
             key=base64.b64decode(response.get("key") or "", validate=True),
             value=base64.b64decode(value, validate=True) if value else None,
         )
-    except _SHAPE_ERRORS as error:
+    except SHAPE_ERRORS as error:
         raise ProofRejected(f"the answer is not that of a query: {error!r}") from error
 
 
@@ -185,7 +189,7 @@ def proof_ops(response: Any) -> tuple[ProofOp, ...]:
             ProofOp(_text(row["type"]), base64.b64decode(row["key"]), base64.b64decode(row["data"]))
             for row in (response.get("proofOps") or {"ops": []})["ops"]
         )
-    except _SHAPE_ERRORS as error:
+    except SHAPE_ERRORS as error:
         raise ProofRejected(f"the answer carries no readable proof: {error!r}") from error
 
 
@@ -206,23 +210,11 @@ def _header(raw: Any) -> Header:
         chain_id=_text(raw["chain_id"]),
         height=_int64(raw["height"]),
         time=parse_time(raw["time"]),
-        last_block_id=_block_id(raw["last_block_id"]),
-        **{
-            name: bytes.fromhex(raw[name])
-            for name in (
-                "last_commit_hash",
-                "data_hash",
-                "validators_hash",
-                "next_validators_hash",
-                "consensus_hash",
-                "app_hash",
-                "last_results_hash",
-                "evidence_hash",
-                "proposer_address",
-            )
-        },
+        last_block_id=block_id(raw["last_block_id"]),
+        **{name: bytes.fromhex(raw[name]) for name in HEADER_BYTES},
     )
 
 
-def _block_id(raw: Any) -> BlockId:
+def block_id(raw: Any) -> BlockId:
+    """A block's id. Raises one of SHAPE_ERRORS."""
     return BlockId(bytes.fromhex(raw["hash"]), _int64(raw["parts"]["total"]), bytes.fromhex(raw["parts"]["hash"]))

@@ -9,19 +9,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from network.light import Trusted
-from network.light_headers import FLAG_COMMIT, BlockId, Header, LightBlock, Timestamp, Validator, ValidatorSet
+from network.light_headers import FLAG_COMMIT, HEADER_BYTES, BlockId, Header, LightBlock, Timestamp, Validator, ValidatorSet
 
-_DIGESTS = (
-    "last_commit_hash",
-    "data_hash",
-    "validators_hash",
-    "next_validators_hash",
-    "consensus_hash",
-    "app_hash",
-    "last_results_hash",
-    "evidence_hash",
-    "proposer_address",
-)
 _DERIVED = ("validators_hash", "next_validators_hash", "consensus_hash", "app_hash", "last_results_hash")
 
 
@@ -72,7 +61,7 @@ def header_json(header: Header) -> dict[str, Any]:
         "height": str(header.height),
         "time": time_json(header.time),
         "last_block_id": _block_id(header.last_block_id),
-        **{name: getattr(header, name).hex().upper() for name in _DIGESTS},
+        **{name: getattr(header, name).hex().upper() for name in HEADER_BYTES},
     }
 
 

@@ -5,30 +5,25 @@ verified header commits to.
 """
 
 import base64
-import binascii
 from collections.abc import Mapping
 from typing import Any
 
-from network.codec import encode_varint
 from network.crypto import sha256, verify
-from network.light_headers import FLAG_COMMIT, BlockId, LightBlock, SignedHeader, merkle_root, precommit_bytes
-from network.light_json import header, parse_time
+from network.light_headers import (
+    FLAG_COMMIT,
+    HEADER_BYTES,
+    CommitSignature,
+    LightBlock,
+    SignedHeader,
+    commit_hash,
+    merkle_root,
+    precommit_bytes,
+)
+from network.light_json import SHAPE_ERRORS, block_id, commit_signature, header
 from network.proof import ProofRejected
 
 FLAGS = {1: "BLOCK_ID_FLAG_ABSENT", 2: "BLOCK_ID_FLAG_COMMIT", 3: "BLOCK_ID_FLAG_NIL"}
 KEY_TYPE = "/cosmos.crypto.ed25519.PubKey"
-_HASHES = (
-    "last_commit_hash",
-    "data_hash",
-    "validators_hash",
-    "next_validators_hash",
-    "consensus_hash",
-    "app_hash",
-    "last_results_hash",
-    "evidence_hash",
-    "proposer_address",
-)
-_SHAPE_ERRORS = (KeyError, TypeError, ValueError, AttributeError, binascii.Error)
 
 
 def b64(hexadecimal: str) -> str:
@@ -49,7 +44,7 @@ def block_view(result: Any) -> dict[str, Any]:
                 "last_commit": _commit(block["last_commit"]),
             },
         }
-    except _SHAPE_ERRORS as error:
+    except SHAPE_ERRORS as error:
         raise ProofRejected(f"the answer is not a block: {error!r}") from error
 
 
@@ -57,7 +52,7 @@ def transactions(result: Any) -> tuple[bytes, ...]:
     """The transactions in the result of `/block`. Raises ProofRejected."""
     try:
         return tuple(base64.b64decode(tx, validate=True) for tx in result["block"]["data"].get("txs") or [])
-    except _SHAPE_ERRORS as error:
+    except SHAPE_ERRORS as error:
         raise ProofRejected(f"the answer is not a block: {error!r}") from error
 
 
@@ -74,42 +69,31 @@ def binds(block: LightBlock, result: Any) -> bool:
         raise ProofRejected("the block's header is not the one that was signed")
     try:
         commit = result["block"]["last_commit"]
-        rows = commit.get("signatures") or []
-        places = [_commit_place(row) for row in rows]
-        of_last = int(commit["height"]) == verified.height - 1 and _is(commit["block_id"], verified.last_block_id)
-        own = _is(result["block_id"], block.signed.block_id)
+        places = [commit_signature(row) for row in commit.get("signatures") or []]
+        of_last = int(commit["height"]) == verified.height - 1 and block_id(commit["block_id"]) == verified.last_block_id
+        own = block_id(result["block_id"]) == block.signed.block_id
         evidence = result["block"]["evidence"].get("evidence") or []
-        signed_last = _one_signature(block, int(commit["round"]), rows)
-    except _SHAPE_ERRORS as error:
+        signed_last = _one_signature(block, int(commit["round"]), places)
+    except SHAPE_ERRORS as error:
         raise ProofRejected(f"the answer is not a block: {error!r}") from error
     if not own:
         raise ProofRejected("the block's id is not that of its header")
-    if merkle_root(places) != verified.last_commit_hash or (rows and not of_last) or signed_last is False:
+    if commit_hash(places) != verified.last_commit_hash or (places and not of_last) or signed_last is False:
         raise ProofRejected("the block's last commit is not that of its header")
     return signed_last is not None and not evidence and verified.evidence_hash == merkle_root([])
 
 
-def _is(raw: Mapping[str, Any], known: BlockId) -> bool:
-    parts = raw["parts"]
-    return (bytes.fromhex(raw["hash"]), int(parts["total"]), bytes.fromhex(parts["hash"])) == (
-        known.hash,
-        known.parts_total,
-        known.parts_hash,
-    )
-
-
-def _one_signature(block: LightBlock, round_number: int, rows: list[Any]) -> bool | None:
+def _one_signature(block: LightBlock, round_number: int, places: list[CommitSignature]) -> bool | None:
     """The last commit's round stands in no hash, only under its signatures: one of them settles it. None when none of the
     signers is in this block's validator set; a chain's first block has no last commit."""
-    if not rows:
+    if not places:
         return round_number == 0
     verified = block.header
     last = SignedHeader(verified, verified.height - 1, round_number, verified.last_block_id, ())
-    for row in rows:
-        signer = block.validators.by_address.get(bytes.fromhex(row["validator_address"]))
-        if signer is not None and int(row["block_id_flag"]) == FLAG_COMMIT:
-            message = precommit_bytes(last, parse_time(row["timestamp"]), verified.chain_id)
-            return verify(signer.public_key, message, base64.b64decode(row["signature"], validate=True))
+    for place in places:
+        signer = block.validators.by_address.get(place.validator)
+        if signer is not None and place.flag == FLAG_COMMIT:
+            return verify(signer.public_key, precommit_bytes(last, place.time, verified.chain_id), place.signature)
     return None
 
 
@@ -154,7 +138,7 @@ def node_info(status: Any, release: str) -> dict[str, Any]:
                 "cosmos_sdk_version": "",
             },
         }
-    except _SHAPE_ERRORS as error:
+    except SHAPE_ERRORS as error:
         raise ProofRejected(f"the answer is not a node's status: {error!r}") from error
 
 
@@ -165,7 +149,7 @@ def _header(raw: Mapping[str, Any]) -> dict[str, Any]:
         "height": str(raw["height"]),
         "time": raw["time"],
         "last_block_id": _block_id(raw["last_block_id"]),
-        **{name: b64(raw[name]) for name in _HASHES},
+        **{name: b64(raw[name]) for name in HEADER_BYTES},
     }
 
 
@@ -191,18 +175,3 @@ def _commit(raw: Mapping[str, Any]) -> dict[str, Any]:
             for row in raw.get("signatures") or []
         ],
     }
-
-
-def _commit_place(row: Mapping[str, Any]) -> bytes:
-    """CometBFT's CommitSig as protobuf: what a header's `last_commit_hash` hashes."""
-    moment = parse_time(row["timestamp"])
-    time = b"".join(
-        bytes([tag]) + encode_varint(value & 0xFFFFFFFFFFFFFFFF)
-        for tag, value in ((8, moment.seconds), (16, moment.nanos))
-        if value
-    )
-    parts = [(2, bytes.fromhex(row["validator_address"])), (4, base64.b64decode(row["signature"] or "", validate=True))]
-    encoded = {3: b"\x1a" + encode_varint(len(time)) + time}
-    encoded |= {number: bytes([number << 3 | 2]) + encode_varint(len(raw)) + raw for number, raw in parts if raw}
-    flag = int(row["block_id_flag"])
-    return (b"\x08" + encode_varint(flag) if flag else b"") + b"".join(encoded[number] for number in sorted(encoded))

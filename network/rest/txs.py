@@ -1,7 +1,6 @@
 """Transactions in the shape of Cosmos' tx API: one message each, no fees, the nonce as sequence, the hash in capitals."""
 
 import base64
-import binascii
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,6 +9,8 @@ from network.chain_views import record_view
 from network.codec import decode
 from network.crypto import sha256
 from network.errors import DecodeError
+from network.ids import parse_hex
+from network.light_json import SHAPE_ERRORS
 from network.proof import ProofRejected
 from network.rest.blocks import KEY_TYPE
 from network.rest.refusal import Refusal
@@ -17,7 +18,6 @@ from network.rest.refusal import Refusal
 MESSAGES = "/planetserve.ledger.v1."
 LONGEST_SEARCH = 512
 PAGE_MOST = 100
-_SHAPE_ERRORS = (KeyError, TypeError, ValueError, AttributeError, binascii.Error)
 
 
 def tx_view(raw: bytes) -> dict[str, Any]:
@@ -65,7 +65,7 @@ def tx_response(raw: bytes, height: int, result: Mapping[str, Any], timestamp: s
             "timestamp": timestamp,
             "events": [_event(event) for event in result.get("events") or []],
         }
-    except _SHAPE_ERRORS as error:
+    except SHAPE_ERRORS as error:
         raise ProofRejected(f"the answer is not a transaction's result: {error!r}") from error
 
 
@@ -74,7 +74,7 @@ def found(result: Any) -> tuple[list[tuple[bytes, int, Mapping[str, Any]]], int]
     try:
         rows = [(base64.b64decode(row["tx"], validate=True), int(row["height"]), row["tx_result"]) for row in result["txs"]]
         return rows, int(result["total_count"])
-    except _SHAPE_ERRORS as error:
+    except SHAPE_ERRORS as error:
         raise ProofRejected(f"the answer is not a list of transactions: {error!r}") from error
 
 
@@ -90,11 +90,8 @@ def search(conditions: list[str]) -> str:
 
 def tx_name(text: str) -> bytes:
     """A transaction's hash out of a path. Raises Refusal."""
-    try:
-        name = bytes.fromhex(text.removeprefix("0x"))
-    except ValueError:
-        name = b""
-    if len(name) != 32:
+    name = parse_hex(text.removeprefix("0x"), 32)
+    if name is None:
         raise Refusal("bad_request", "a transaction's hash is 64 hexadecimal digits")
     return name
 
