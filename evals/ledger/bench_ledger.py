@@ -9,9 +9,7 @@ same settings and transactions of the same length; then one replica's applicatio
 import argparse
 import asyncio
 import os
-import platform
 import signal
-import subprocess
 import sys
 import tempfile
 import time
@@ -25,7 +23,6 @@ from evals.ledger import inprocess
 from evals.ledger.chain import REPOSITORY, BenchError, Chain
 from evals.ledger.figures import (
     CHAIN_ID,
-    Figure,
     block_rate,
     document,
     figure,
@@ -38,6 +35,7 @@ from evals.ledger.figures import (
     wire,
 )
 from evals.ledger.load import Outcome, client
+from evals.report import Figure, commit, machine
 from localnet.setup.aio import comet
 from localnet.setup.pins import layout
 
@@ -90,7 +88,7 @@ def main() -> int:
     parser.add_argument("--port-base", type=int, default=24000, help="the first port to try; 12 free ones are taken")
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    described = machine()
+    described = f"{machine()}, load average {os.getloadavg()[0]:.1f} before the run"
     try:
         figures = measure(options.seconds, options.rate, options.port_base)
     except BenchError as error:
@@ -208,23 +206,6 @@ def of_chains(ours: Run, base: Run, rate: float) -> list[Figure]:
 def say(what: str) -> None:
     """A line of progress."""
     print(f"{time.strftime('%H:%M:%S')} {what}", file=sys.stderr, flush=True)
-
-
-def commit() -> str:
-    """The short commit of the checkout, or `unknown` outside one."""
-    words = ["git", "rev-parse", "--short", "HEAD"]
-    found = subprocess.run(words, cwd=REPOSITORY, capture_output=True, text=True, check=False)
-    return found.stdout.strip() or "unknown"
-
-
-def machine() -> str:
-    """Processor, core count, what else runs there, and Python."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    name = names[0] if names else platform.processor() or platform.machine()
-    load = f"load average {os.getloadavg()[0]:.1f} before the run"
-    return f"{name}, {len(names) or 1} cores, {load}, Python {platform.python_version()}"
 
 
 if __name__ == "__main__":

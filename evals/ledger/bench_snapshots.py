@@ -18,8 +18,8 @@ from abci_app.application import Staged
 from abci_app.state.app_hash import app_hash
 from abci_app.state_sync import Outcome, Restore, Verdict
 from abci_app.tree import Tree
-from evals.ledger.bench_ledger import commit, machine
 from evals.ledger.figures import CHAIN_ID, Figure, document, figure, percentile, table
+from evals.report import commit, machine
 from network.crypto import sha256
 
 BATCH = 5_000

@@ -3,9 +3,10 @@
 import base64
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from math import ceil
 
+from evals.report import Figure
 from network.chain_tx import RegisterNode, TxKind, UpdateNode, build_tx
 from network.crypto import SigningKey, exchange_public, sha256
 from network.ids import Role
@@ -13,20 +14,6 @@ from network.ids import Role
 CHAIN_ID = "ledger-bench"
 ADDRESS = "node." * 24 + "net:8800"  # 128 characters, as long as an address may be: it makes 300 bytes of a transaction
 FIRST_NONCE = 1_700_000_000_000  # of the size that clients use: milliseconds since 1970
-
-
-@dataclass(frozen=True)
-class Figure:
-    """One row of the table; `ratio` is value over baseline."""
-
-    id: str
-    value: float
-    unit: str
-    baseline: str
-    baseline_value: float | None
-    ratio: float | None
-    goal: str
-    holds: bool | None
 
 
 def figure(

@@ -18,14 +18,13 @@ from abci_app.abci.pb import abci_pb2 as abci
 from abci_app.aio.server import AbciServer
 from abci_app.aio.storage import LevelStore
 from abci_app.application import Application, Staged
-from abci_app.query.answer import QUERY_PATH
 from abci_app.state.app_hash import app_hash
 from abci_app.state.context import BlockContext
 from abci_app.state.genesis import Genesis
 from abci_app.tree import Tree
 from evals.ledger.chain import BenchError
 from evals.ledger.figures import CHAIN_ID, OPEN_DOORS, Figure, figure, percentile, registration, renewal, signers
-from network.chain_records import Account, account_key
+from network.chain_records import QUERY_PATH, Account, account_key
 from network.chain_tx import decode_tx, sign_bytes
 from network.codec import encode
 from network.crypto import SigningKey, sha256, verify
