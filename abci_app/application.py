@@ -146,7 +146,7 @@ class Application:
         """The application version of the latest state; before the first block the genesis document's."""
         if self._store.height == 0:
             return app_version(self._app_state)
-        return version(State(self._store.version(self._store.height))).app_version
+        return version(self._present()).app_version
 
     def max_block_bytes(self) -> int:
         """What the chain's parameters say about CometBFT's blocks; 0 leaves them as CometBFT's own genesis has them."""

@@ -139,17 +139,16 @@ def take(source: Source, chain_id: str, height: int, expected: bytes) -> Iterato
     sizes = yield from _sizes(source)
     parts: list[Part] = []
     for depth, prefix in _cut(sizes):
-        rows: list[bytes] = []
+        rows: list[tuple[bytes, bytes]] = []
         for key, leaf in tree.leaves(depth, prefix):
             value = source.get(key)
             if value is None or leaf_hash(key, value) != leaf:
                 raise ValueError(f"row {key.hex()} is missing, or not what the tree says")
-            rows.append(_row(key, value))
+            rows.append((key, value))
             yield None
-        body = b"".join(rows)
-        if len(body) != _between(sizes, depth, prefix):
+        raw = encode_rows(rows)
+        if len(raw) != len(encode_varint(len(rows))) + _between(sizes, depth, prefix):
             raise ValueError(f"the subtree {depth}/{prefix} does not hold the rows that lie there")
-        raw = encode_varint(len(rows)) + body
         parts.append(Part(depth, prefix, tree.subtree(depth, prefix), sha256(raw)))
         yield Chunk(len(parts) - 1, raw)
     if app_hash(_root(parts)) != expected:

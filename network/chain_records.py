@@ -17,6 +17,8 @@ from network.crypto import HYBRID_KEY_LENGTH
 from network.ids import NODE_ID_LENGTH
 
 STORE_NAME = "main"
+QUERY_PATH = f"/store/{STORE_NAME}/key"
+KEPT_EPOCHS = 10  # epochs whose transcripts, proofs and sheets stay readable
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,6 +230,11 @@ class VersionRecord(Message):
     app_version: int = uint(1)
     name: str = text(2, limit=64)
     height: int = uint(3)
+
+
+def kept_epochs(running: int) -> range:
+    """The epochs whose transcripts may still be read while `running` runs, newest first."""
+    return range(running, max(-1, running - KEPT_EPOCHS - 1), -1)
 
 
 def account_key(signer: bytes) -> bytes:

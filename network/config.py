@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from network.errors import ConfigError
+from network.ids import parse_hex
 
 LOG_LEVELS = ("debug", "info", "warning", "error")
 LOG_FORMATS = ("line", "json")
@@ -196,11 +197,8 @@ def parse_address(text: str, what: str = "address") -> Address:
 
 def parse_digest(text: str, what: str) -> bytes:
     """32 bytes as 64 hexadecimal digits. Raises ConfigError naming `what`."""
-    try:
-        raw = bytes.fromhex(text)
-    except ValueError:
-        raw = b""
-    if len(raw) != 32:
+    raw = parse_hex(text, 32)
+    if raw is None:
         raise ConfigError(f"{what} must be 64 hexadecimal digits")
     return raw
 

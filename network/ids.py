@@ -30,3 +30,12 @@ ROLE_WORDS = {Role.USER: "gateway", Role.RELAY: "relay", Role.MODEL: "model"}
 def node_id(signing_key: bytes) -> NodeId:
     """The id of the node that holds this 32-byte Ed25519 public key."""
     return NodeId(sha256(signing_key).digest()[:NODE_ID_LENGTH])
+
+
+def parse_hex(text: str, size: int) -> bytes | None:
+    """`size` bytes out of hexadecimal digits; None when the text says anything else."""
+    try:
+        raw = bytes.fromhex(text)
+    except ValueError:
+        return None
+    return raw if len(raw) == size else None

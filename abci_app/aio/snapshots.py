@@ -7,7 +7,6 @@ in slices of 3 ms on the event loop, with pauses as long, so that blocks go on; 
 
 import asyncio
 import logging
-import os
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, suppress
@@ -16,13 +15,12 @@ from time import monotonic, thread_time
 
 import plyvel
 
-from abci_app.aio.database import StoreError, sync_folder
+from abci_app.aio.database import StoreError
 from abci_app.aio.storage import LevelStore
 from abci_app.aio.versions import Version
 from abci_app.snapshot import Snapshot, Step, decode_snapshot, take
-from abci_app.state.app_hash import app_hash
 from abci_app.state_sync import MOST_OFFERS, Offer, offer_of
-from abci_app.tree import Tree
+from network.aio import files
 from network.crypto import sha256
 from network.errors import DecodeError
 
@@ -90,11 +88,11 @@ class SnapshotFolder:
     def finish(self, snapshot: Snapshot) -> None:
         """All chunks are written: the snapshot is whole."""
         making = self._path / f"{snapshot.height}{_MAKING}"
-        write_durably(making / METADATA, snapshot.metadata)
-        sync_folder(making)
+        files.write(making / METADATA, snapshot.metadata)
+        files.sync_folder(making)
         shutil.rmtree(self._path / str(snapshot.height), ignore_errors=True)
         making.rename(self._path / str(snapshot.height))
-        sync_folder(self._path)
+        files.sync_folder(self._path)
         self._held[snapshot.height] = snapshot
 
     def delete(self, height: int) -> None:
@@ -172,7 +170,7 @@ class SnapshotMaker:
         with held:
             try:
                 making = self._folder.begin(height)
-                steps = take(version, self._store.chain_id, height, app_hash(Tree(version.nodes).root()))
+                steps = take(version, self._store.chain_id, height, version.app_hash())
                 snapshot = await _in_slices(steps, making)
                 await asyncio.to_thread(self._folder.finish, snapshot)
             except (OSError, ValueError, plyvel.Error) as error:
@@ -187,7 +185,7 @@ async def _in_slices(steps: Iterator[Step], making: Path) -> Snapshot:
     pause_at = thread_time() + SLICE
     while not isinstance(step := next(steps), Snapshot):
         if step is not None:
-            await asyncio.to_thread(write_durably, making / chunk_name(step.number), step.raw)
+            await asyncio.to_thread(files.write, making / chunk_name(step.number), step.raw)
         if thread_time() > pause_at:
             await asyncio.sleep(PAUSE)
             pause_at = thread_time() + SLICE
@@ -196,15 +194,14 @@ async def _in_slices(steps: Iterator[Step], making: Path) -> Snapshot:
 
 def take_now(store: LevelStore, folder: SnapshotFolder, height: int) -> Snapshot:
     """The snapshot of a kept height, at once: for an operator whose validator is stopped. Raises StoreError."""
-    if not max(1, store.oldest) <= height <= store.height:
-        raise StoreError(f"height {height} is not kept; {max(1, store.oldest)} to {store.height} are")
+    store.require_kept(height)
     try:
         with store.frozen(height) as version:
             making = folder.begin(height)
-            steps = take(version, store.chain_id, height, app_hash(Tree(version.nodes).root()))
+            steps = take(version, store.chain_id, height, version.app_hash())
             while not isinstance(step := next(steps), Snapshot):
                 if step is not None:
-                    write_durably(making / chunk_name(step.number), step.raw)
+                    files.write(making / chunk_name(step.number), step.raw)
         folder.finish(step)
     except (OSError, ValueError, plyvel.Error) as error:
         folder.clear_leftovers()
@@ -215,14 +212,6 @@ def take_now(store: LevelStore, folder: SnapshotFolder, height: int) -> Snapshot
 def chunk_name(index: int) -> str:
     """The file of a chunk."""
     return f"{index:06d}"
-
-
-def write_durably(path: Path, raw: bytes) -> None:
-    """Write a file that a power failure does not take back."""
-    with path.open("wb") as file:
-        file.write(raw)
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def _load(entry: Path) -> Snapshot | None:

@@ -78,6 +78,11 @@ class LevelStore:
         assert self.oldest <= height <= self.height, f"no version {height}"
         return Version(self._rows, height)
 
+    def require_kept(self, height: int) -> None:
+        """Raises StoreError when a block's height is not, or no longer, among the kept versions."""
+        if not max(1, self.oldest) <= height <= self.height:
+            raise StoreError(f"height {height} is not kept; {max(1, self.oldest)} to {self.height} are")
+
     @contextmanager
     def frozen(self, height: int) -> Iterator[Version]:
         """The version at `height`, readable until the end of the block however many heights are committed meanwhile."""
@@ -121,8 +126,7 @@ class LevelStore:
         for key, entry in self._db.iterator(prefix=undo_key(self.height, b"")):
             _put(batch, undone_key(key), before(entry))
             batch.delete(key)
-        root = Tree(self.version(height).nodes).root()
-        self._write(batch, replace(self._meta, height=height, app_hash=app_hash(root)))
+        self._write(batch, replace(self._meta, height=height, app_hash=self.version(height).app_hash()))
         self._rows.forget()
         return height
 

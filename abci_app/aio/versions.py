@@ -9,6 +9,7 @@ from heapq import merge
 from itertools import islice
 from typing import Any
 
+from abci_app.state.app_hash import app_hash
 from abci_app.tree import Nodes, Tree
 
 META_KEY = b"m"  # -> Meta
@@ -104,6 +105,10 @@ class Version:
         self._rows = rows
         self._height = height
         self.nodes: Nodes = _Nodes(rows, height)
+
+    def app_hash(self) -> bytes:
+        """The app hash that this height's tree leads to."""
+        return app_hash(Tree(self.nodes).root())
 
     def get(self, key: bytes) -> bytes | None:
         """The value under `key` at this height, or None."""

@@ -7,9 +7,6 @@ from datetime import datetime
 from abci_app.aio.settings import read_genesis
 from abci_app.cli import place
 from abci_app.genesis_document import export_genesis
-from abci_app.state.app_hash import app_hash
-from abci_app.tree import Tree
-from network.cli.output import CommandFailed
 from network.errors import ConfigError
 
 
@@ -33,10 +30,9 @@ def export(arguments: argparse.Namespace) -> int:
     genesis_time = _checked(arguments.genesis_time) if arguments.genesis_time else original["genesis_time"]
     with place.opened(settings) as store:
         height = arguments.height if arguments.height is not None else store.height
-        if not max(1, store.oldest) <= height <= store.height:
-            raise CommandFailed(f"height {height} is not kept; {max(1, store.oldest)} to {store.height} are")
+        store.require_kept(height)
         version = store.version(height)
-        print(export_genesis(original, version, height, app_hash(Tree(version.nodes).root()), genesis_time), end="")
+        print(export_genesis(original, version, height, version.app_hash(), genesis_time), end="")
     return 0
 
 

@@ -6,9 +6,7 @@ from typing import Protocol
 
 from abci_app.state.errors import CODESPACE
 from abci_app.tree import Nodes, Proof
-from network.chain_records import STORE_NAME
 
-QUERY_PATH = f"/store/{STORE_NAME}/key"
 QUERY_CODESPACE = f"{CODESPACE}/query"
 KEY_NOT_FOUND, UNKNOWN_PATH, HEIGHT_UNAVAILABLE, BAD_KEY, BAD_ARGUMENT, NOT_PROVEN = 1, 2, 3, 4, 5, 6
 

@@ -9,7 +9,7 @@ from typing import Any
 from abci_app.query.answer import KEY_NOT_FOUND, UNKNOWN_PATH, Refused, Version
 from abci_app.query.pages import MOST_BYTES, Page, item_page, row_page, without_items
 from abci_app.query.request import Asked, identifier, number
-from abci_app.state.epoch import KEPT_EPOCHS, KEPT_RESULTS
+from abci_app.state.epoch import KEPT_RESULTS
 from network.chain_records import (
     CURRENT_EPOCH_KEY,
     DIRECTORY_KEY,
@@ -36,6 +36,7 @@ from network.chain_records import (
     VersionRecord,
     account_key,
     epoch_key,
+    kept_epochs,
     node_key,
     proposal_key,
     transcript_key,
@@ -137,7 +138,7 @@ def _transcript(version: Version, asked: Asked) -> Document:
     """One opened challenge, looked for in the epoch given, else in every epoch whose transcripts are kept."""
     name = identifier(asked.words[1], 32, "a challenge's hash")
     running = _running(version).number
-    epochs = [number(asked.epoch, "epoch")] if asked.epoch else range(running, max(-1, running - KEPT_EPOCHS - 1), -1)
+    epochs = [number(asked.epoch, "epoch")] if asked.epoch else kept_epochs(running)
     for epoch in epochs:
         key = transcript_key(epoch, name)
         raw = version.get(key)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from urllib.parse import parse_qsl
 
 from abci_app.query.answer import BAD_ARGUMENT, Refused
+from network.ids import parse_hex
 
 LONGEST_PATH = 512
 DEFAULT_LIMIT, MOST_LIMIT = 25, 100
@@ -55,10 +56,7 @@ def number(text: str, what: str) -> int:
 
 def identifier(text: str, size: int, what: str) -> bytes:
     """`size` bytes in hexadecimal digits. Raises Refused."""
-    try:
-        raw = bytes.fromhex(text) if len(text) == 2 * size else b""
-    except ValueError:
-        raw = b""
-    if len(raw) != size:
+    raw = parse_hex(text, size) if len(text) == 2 * size else None
+    if raw is None:
         raise Refused(BAD_ARGUMENT, f"{what} must be {2 * size} hexadecimal digits")
     return raw

@@ -7,7 +7,6 @@ from abci_app.query.answer import (
     HEIGHT_UNAVAILABLE,
     KEY_NOT_FOUND,
     NOT_PROVEN,
-    QUERY_PATH,
     QueryAnswer,
     Refused,
     Version,
@@ -17,6 +16,7 @@ from abci_app.query.paths import document
 from abci_app.query.request import parse
 from abci_app.state.app_hash import EMPTY_LEAF, leaf_hash
 from abci_app.tree import Tree
+from network.chain_records import QUERY_PATH
 
 PEER_FILTER = "/p2p/filter/"
 

@@ -1,14 +1,12 @@
-"""What every transaction must pass before its handler sees it, in this order: size, decoding, kind, signature, nonce.
+"""What every transaction must pass before admission looks at its signer, in this order: size, decoding, kind, signature.
 
-All but the nonce depend on the bytes and the chain id alone, so their outcome, an `OpenedTx`, may be remembered between
-CheckTx, PrepareProposal, ProcessProposal and FinalizeBlock.
+All of it depends on the bytes and the chain id alone, so the outcome, an `OpenedTx`, may be remembered between CheckTx,
+PrepareProposal, ProcessProposal and FinalizeBlock.
 """
 
 from dataclasses import dataclass
 
-from abci_app.state.errors import BAD_SIGNATURE, MALFORMED, STALE_NONCE, TOO_LARGE, UNKNOWN_KIND, TxError
-from abci_app.state.state import State
-from network.chain_records import Account, account_key
+from abci_app.state.errors import BAD_SIGNATURE, MALFORMED, TOO_LARGE, UNKNOWN_KIND, TxError
 from network.chain_tx import BODIES, MAX_TX_BYTES, SignedTx, TxKind, decode_tx, verify_tx
 from network.codec import Message, decode
 from network.errors import DecodeError
@@ -52,19 +50,6 @@ def parse_envelope(raw: bytes) -> SignedTx:
     except ValueError as error:
         raise TxError(UNKNOWN_KIND, f"kind {tx.kind}") from error
     return tx
-
-
-def last_nonce(signer: bytes, state: State) -> int:
-    """The greatest nonce the signer has used; 0 before the first."""
-    account = state.load(Account, account_key(signer))
-    return account.nonce if account is not None else 0
-
-
-def require_nonce(tx: SignedTx, state: State) -> None:
-    """The nonce is greater than the signer's last one. Raises TxError."""
-    last = last_nonce(tx.signer, state)
-    if tx.nonce <= last:
-        raise TxError(STALE_NONCE, f"{tx.nonce} after {last}")
 
 
 def decode_body(tx: SignedTx) -> Message:

@@ -15,6 +15,7 @@ from abci_app.state.state import State
 from abci_app.state.tally import Committee, NodeTally, score_transcripts, tally_nodes
 from network.chain_records import (
     CURRENT_EPOCH_KEY,
+    KEPT_EPOCHS,
     EpochRecord,
     NodeRecord,
     NodeResult,
@@ -33,7 +34,6 @@ from network.codec import decode
 from network.crypto import sha256
 
 BEACON_DOMAIN = b"planetserve/beacon/1"
-KEPT_EPOCHS = 10  # epochs whose transcripts, proofs and sheets stay readable
 KEPT_RESULTS = 10_080  # epochs whose results stay readable: a week at 60 s
 
 CLEAN, ABNORMAL, CHEATED, UNSCORED = "clean", "abnormal", "cheated", "unscored"

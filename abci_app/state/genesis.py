@@ -28,7 +28,7 @@ from network.chain_tx import MAX_COMMITTEE, MAX_POWER
 from network.codec import decode
 from network.crypto import sha256
 from network.errors import ConfigError, DecodeError
-from network.ids import node_id
+from network.ids import node_id, parse_hex
 
 MAX_GROUPS = 256
 
@@ -145,9 +145,6 @@ def _text(fields: dict[str, object], name: str, where: str, most: int) -> str:
 
 def _hex(fields: dict[str, object], name: str, where: str) -> bytes:
     value = _text(fields, name, where, 64)
-    try:
-        raw = bytes.fromhex(value)
-    except ValueError:
-        raw = b""
-    _require(len(raw) == 32, f"{where}: {name} must be 64 hexadecimal digits")
+    raw = parse_hex(value, 32) or b""
+    _require(bool(raw), f"{where}: {name} must be 64 hexadecimal digits")
     return raw

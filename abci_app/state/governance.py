@@ -86,7 +86,7 @@ def _count(record: ProposalRecord, state: State, block: BlockContext, *, last: b
         if changes.is_immediate(record.proposal):
             return [_closed(record), *_enact(record, state, block)]
         state.save(proposal_key(record.id), record)
-        _save_pending(state, record.id, passed=True)
+        _mark_passed(state, record.id)
         return [_closed(record)]
     if not is_quorum(sum(powers.values()) - rejected, committee):
         return _close(replace(record, status=ProposalStatus.REJECTED, decided_height=block.height), state)
@@ -122,9 +122,9 @@ def _closed(record: ProposalRecord) -> Event:
     return Event(f"proposal_{word}", (("proposal", str(record.id)), ("reason", record.reason)))
 
 
-def _save_pending(state: State, number: int, *, passed: bool) -> None:
+def _mark_passed(state: State, number: int) -> None:
     held = _load(state)
-    entries = tuple(replace(entry, passed=passed) if entry.id == number else entry for entry in held.pending)
+    entries = tuple(replace(entry, passed=True) if entry.id == number else entry for entry in held.pending)
     state.save(GOVERNANCE_KEY, replace(held, pending=entries))
 
 

@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 from network.aio.chain_rpc import ChainRpc, ChainUnavailable, RpcError, pause
 from network.aio.chain_submit import Submitter, TxResult
 from network.aio.light_client import LightClient
-from network.chain_records import DIRECTORY_KEY, PARAMS_KEY, STORE_NAME, DirectoryRecord
+from network.chain_records import DIRECTORY_KEY, PARAMS_KEY, QUERY_PATH, STORE_NAME, DirectoryRecord
 from network.chain_tx import TxKind
 from network.codec import Message, decode
 from network.config import TRUSTING_PERIOD_S, NodeConfig, TrustRoot
@@ -35,7 +35,6 @@ __all__ = ["ChainClient", "ChainUnavailable", "ForkDetected", "ProofRejected", "
 log = logging.getLogger(__name__)
 M = TypeVar("M", bound=Message)
 
-QUERY_PATH = f"/store/{STORE_NAME}/key"
 KEY_NOT_FOUND = 1
 MAX_HEADER_AGE_S = 300.0
 READ_ATTEMPTS = 5

@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from network.aio.chain_client import KEY_NOT_FOUND, QUERY_PATH, ChainClient, Proven
-from network.chain_records import CURRENT_EPOCH_KEY, EpochRecord
+from network.aio.chain_client import KEY_NOT_FOUND, ChainClient, Proven
+from network.chain_records import CURRENT_EPOCH_KEY, QUERY_PATH, EpochRecord
 from network.codec import Message, decode
 from network.errors import PlanetServeError
 from network.light_json import abci_value
@@ -126,7 +126,7 @@ class LedgerReader:
     async def _require_height(self, key: bytes, height: int) -> None:
         """A height that no node keeps is the caller's mistake, not the chain's silence."""
         answer = abci_value(await self.query(QUERY_PATH, key, height, prove=True))
-        if answer.code > 1:
+        if answer.code > KEY_NOT_FOUND:
             raise LedgerRefused(answer.code, answer.log or "the ledger refused the query")
 
 

@@ -12,6 +12,7 @@ from network.chain_params import UNIT, Params
 from network.chain_tx import GroupChange, Propose, TxKind, UpgradePlan, ValidatorChange, Vote
 from network.cli.output import USAGE, CommandFailed
 from network.codec import Message
+from network.ids import parse_hex
 
 AMOUNTS = ("assignment", "alpha", "beta", "tau", "threshold", "initial_reputation")
 DECIMALS = 9
@@ -107,10 +108,7 @@ def _number(name: str, value: str) -> int:
 
 
 def _hex(text: str, flag: str) -> bytes:
-    try:
-        raw = bytes.fromhex(text)
-    except ValueError:
-        raw = b""
-    if len(raw) != 32:
+    raw = parse_hex(text, 32)
+    if raw is None:
         raise CommandFailed(f"{flag} must be 64 hexadecimal digits", USAGE)
     return raw

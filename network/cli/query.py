@@ -23,6 +23,7 @@ from network.chain_records import (
     TranscriptRecord,
     ValidatorRecord,
     epoch_key,
+    kept_epochs,
     node_key,
     opened_key,
     proposal_key,
@@ -31,8 +32,8 @@ from network.chain_records import (
 )
 from network.cli import home
 from network.cli.output import CommandFailed, run, show_fields, show_json, show_table
+from network.ids import NODE_ID_LENGTH, parse_hex
 
-EPOCHS_KEPT = 10
 LIST_ROWS = 100
 Document = dict[str, Any]
 
@@ -57,11 +58,8 @@ class Query:
     async def node(self) -> Document:
         """One node, by id or name."""
         wanted: str = self._arguments.id
-        try:
-            identifier = bytes.fromhex(wanted)
-        except ValueError:
-            identifier = b""
-        if len(identifier) != 20:
+        identifier = parse_hex(wanted, NODE_ID_LENGTH)
+        if identifier is None:
             row, directory = await self._directory()
             named = [entry.node_id for entry in directory.entries if entry.name == wanted]
             if len(named) != 1:
@@ -143,7 +141,7 @@ class Query:
         if self._arguments.hash is None:
             return await self._transcripts(max(0, running.number - 1) if epoch is None else epoch, height)
         name = _digest(self._arguments.hash, "a challenge's hash")
-        epochs = [epoch] if epoch is not None else range(running.number, max(-1, running.number - EPOCHS_KEPT - 1), -1)
+        epochs = [epoch] if epoch is not None else kept_epochs(running.number)
         for number in epochs:
             row = await self._reader.perhaps(transcript_key(number, name), height)
             if row is not None:
@@ -198,11 +196,8 @@ def _member(row: Row) -> tuple[bytes, ValidatorRecord]:
 
 
 def _digest(text: str, what: str) -> bytes:
-    try:
-        raw = bytes.fromhex(text.removeprefix("0x"))
-    except ValueError:
-        raw = b""
-    if len(raw) != 32:
+    raw = parse_hex(text.removeprefix("0x"), 32)
+    if raw is None:
         raise CommandFailed(f"{what} is 64 hexadecimal digits, not {text!r}", 2)
     return raw
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from network.ids import parse_hex
 from network.rest.pagination import number
 from network.rest.refusal import Refusal
 
@@ -66,11 +67,8 @@ class Asked:
 
     def identifier(self, name: str, size: int) -> bytes:
         """`size` bytes in the path, in hexadecimal digits. Raises Refusal."""
-        try:
-            raw = bytes.fromhex(self.words[name].removeprefix("0x"))
-        except ValueError:
-            raw = b""
-        if len(raw) != size:
+        raw = parse_hex(self.words[name].removeprefix("0x"), size)
+        if raw is None:
             raise Refusal("bad_request", f"{name} must be {2 * size} hexadecimal digits")
         return raw
 

@@ -9,13 +9,13 @@ import pytest
 
 from abci_app.aio.storage import LevelStore
 from abci_app.application import Application
-from abci_app.query.answer import BAD_KEY, HEIGHT_UNAVAILABLE, KEY_NOT_FOUND, QUERY_PATH, UNKNOWN_PATH
+from abci_app.query.answer import BAD_KEY, HEIGHT_UNAVAILABLE, KEY_NOT_FOUND, UNKNOWN_PATH
 from abci_app.state import errors
 from abci_app.state.app_hash import EMPTY_LEAF, app_hash, inner_hash
 from abci_app.state.context import BlockContext
 from abci_app.state.genesis import Genesis
 from abci_app.tree import Proof
-from network.chain_records import DIRECTORY_KEY, PARAMS_KEY, Account, account_key, node_key
+from network.chain_records import DIRECTORY_KEY, PARAMS_KEY, QUERY_PATH, Account, account_key, node_key
 from network.chain_tx import CommitScores, RegisterNode, TxKind, UpdateNode, build_tx
 from network.codec import encode
 from network.crypto import SigningKey, exchange_public, sha256

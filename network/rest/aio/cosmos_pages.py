@@ -4,10 +4,10 @@ import base64
 import binascii
 from importlib.metadata import PackageNotFoundError, version
 
-from network.aio.chain_client import QUERY_PATH
+from network.aio.chain_client import KEY_NOT_FOUND
 from network.aio.chain_rpc import RpcError
 from network.aio.ledger_reader import LedgerReader, Row, loaded
-from network.chain_records import VALIDATOR_PREFIX, ValidatorRecord, validator_key
+from network.chain_records import QUERY_PATH, VALIDATOR_PREFIX, ValidatorRecord, validator_key
 from network.light_headers import LightBlock
 from network.light_json import abci_value
 from network.light_render import time_json
@@ -58,7 +58,7 @@ class CosmosPages:
         path, data = asked.query.get("path", ""), _data(asked.query.get("data", ""))
         response = await self._reader.query(path, data, asked.height, prove=asked.prove)
         answer = abci_value(response)
-        proven = path == QUERY_PATH and asked.prove and answer.code in (0, 1)
+        proven = path == QUERY_PATH and asked.prove and answer.code in (0, KEY_NOT_FOUND)
         if proven:
             row = await self._reader.perhaps(data, answer.height)
             if (row.value if row is not None else None) != answer.value:

@@ -27,6 +27,7 @@ from network.chain_records import (
     ValidatorRecord,
     VersionRecord,
     epoch_key,
+    kept_epochs,
     node_key,
     proposal_key,
     transcript_key,
@@ -38,7 +39,6 @@ from network.ids import NODE_ID_LENGTH
 from network.rest.asked import Answer, Asked
 from network.rest.pagination import number as whole
 
-EPOCHS_KEPT = 10  # epochs whose transcripts the ledger keeps
 MOST_EPOCHS = 25  # epoch records of one page: each holds a result per node
 Document = dict[str, Any]
 
@@ -117,8 +117,7 @@ class LedgerPages:
         name = asked.identifier("hash", 32)
         height, running = await self._reader.now(asked.height)
         text = asked.query.get("epoch", "")
-        first = running.number
-        epochs = [whole(text, "epoch", 0)] if text else range(first, max(-1, first - EPOCHS_KEPT - 1), -1)
+        epochs = [whole(text, "epoch", 0)] if text else kept_epochs(running.number)
         for epoch in epochs:
             row = await self._reader.perhaps(transcript_key(epoch, name), height)
             if row is not None:

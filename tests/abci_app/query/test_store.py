@@ -14,7 +14,6 @@ from abci_app.query.answer import (
     HEIGHT_UNAVAILABLE,
     KEY_NOT_FOUND,
     NOT_PROVEN,
-    QUERY_PATH,
     UNKNOWN_PATH,
     QueryAnswer,
 )
@@ -26,6 +25,7 @@ from network.chain_records import (
     DIRECTORY_KEY,
     GOVERNANCE_KEY,
     PARAMS_KEY,
+    QUERY_PATH,
     VERSION_KEY,
     Account,
     CastVote,

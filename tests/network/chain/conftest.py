@@ -9,11 +9,10 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from abci_app.query.answer import QUERY_PATH
 from abci_app.query.store import answer
 from abci_app.state.app_hash import app_hash
 from abci_app.tree import Tree
-from network.chain_records import STORE_NAME
+from network.chain_records import QUERY_PATH, STORE_NAME
 from network.chain_tx import SignedTx, decode_tx, verify_tx
 from network.codec import encode
 from network.crypto import SigningKey, sha256
