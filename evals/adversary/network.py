@@ -40,16 +40,18 @@ class VirtualNetwork:
         delay: Delay | float = 0.02,
         answer: Answer = echo,
         relay_rng: Mapping[str, Callable[[Rng], Rng]] | None = None,
+        clock: VirtualClock | None = None,
     ) -> None:
         self._seed = seed
         self._relay_rng = dict(relay_rng or {})
-        self.clock = VirtualClock(NOW)
+        self.clock = clock or VirtualClock(NOW)
         self.wires = Wires(self.clock, delay if callable(delay) else constant_delay(delay), self._deliver, self._lose)
         self.machines: dict[str, Machine] = {}
         self.relays: dict[str, RelayMachine] = {}
         self.models: dict[str, ModelMachine] = {}
         self.users: dict[str, UserMachine] = {}
         self.down: set[str] = set()
+        self._listed: dict[str, DirectoryEntry] = {}
         self._names: dict[bytes, str] = {}
         self.directory = Directory(DirectoryRecord(CHAIN, 1, 1), 1)
         for _ in range(relays):
@@ -69,10 +71,9 @@ class VirtualNetwork:
     def add_model(self, answer: Answer = echo) -> ModelMachine:
         """One more model node, listed at once."""
         name = f"m{len(self.models):02d}"
-        entry, private = self._identity(name, Role.MODEL, f"family-{name}", "")
+        entry, private = self.identity(name, Role.MODEL, f"family-{name}")
         self.models[name] = ModelMachine(self, entry, private, answer)
-        self._enter(self.models[name], entry)
-        self.publish()
+        self.enlist(self.models[name], entry)
         return self.models[name]
 
     def add_user(self) -> UserMachine:
@@ -84,14 +85,28 @@ class VirtualNetwork:
 
     def publish(self, *, without: Sequence[str] = ()) -> Directory:
         """A new directory of all registered nodes but those named; from now on everybody's newest."""
-        nodes: list[RelayMachine | ModelMachine] = [*self.relays.values(), *self.models.values()]
-        entries = [node.entry for node in nodes if node.name not in without]
+        entries = [entry for name, entry in self._listed.items() if name not in without]
         entries.sort(key=lambda each: each.node_id)
         height = self.directory.height + 1
         self.directory = Directory(
             DirectoryRecord(CHAIN, 1, height, self.directory.hash, tuple(entries)), height, self.directory
         )
         return self.directory
+
+    def identity(self, name: str, role: Role, family: str, address: str = "") -> tuple[DirectoryEntry, bytes]:
+        """A directory entry with its onion key's private half."""
+        draw = self.rng(f"{name}/keys")
+        key, private = SigningKey(draw(32)), draw(32)
+        address = address or f"127.0.0.1:{20000 + len(self.machines)}"
+        entry = DirectoryEntry(node_id(key.public), key.public, exchange_public(private), role, name, address, family)
+        if role is Role.MODEL:
+            entry = replace(entry, group="group", model_hash=bytes(32), reputation=1, trusted=True)
+        return entry, private
+
+    def enlist(self, machine: Machine, entry: DirectoryEntry) -> None:
+        """A machine joins under this entry."""
+        self._enter(machine, entry)
+        self.publish()
 
     def path(self, *names: str) -> list[DirectoryEntry]:
         """These relays."""
@@ -145,23 +160,15 @@ class VirtualNetwork:
 
     def _add_relay(self, family: str = "", address: str = "") -> RelayMachine:
         name = f"r{len(self.relays):02d}"
-        entry, private = self._identity(name, Role.RELAY, family or f"family-{name}", address)
+        entry, private = self.identity(name, Role.RELAY, family or f"family-{name}", address)
         relay = self.relays[name] = RelayMachine(self, entry, private, self._relay_rng.get(name))
         self._enter(relay, entry)
         return relay
 
-    def _identity(self, name: str, role: Role, family: str, address: str) -> tuple[DirectoryEntry, bytes]:
-        draw = self.rng(f"{name}/keys")
-        key, private = SigningKey(draw(32)), draw(32)
-        address = address or f"127.0.0.1:{20000 + len(self.machines)}"
-        entry = DirectoryEntry(node_id(key.public), key.public, exchange_public(private), role, name, address, family)
-        if role is Role.MODEL:
-            entry = replace(entry, group="group", model_hash=bytes(32), reputation=1, trusted=True)
-        return entry, private
-
     def _enter(self, machine: Machine, entry: DirectoryEntry) -> None:
         self.machines[machine.name] = machine
         self._names[entry.node_id] = machine.name
+        self._listed[machine.name] = entry
 
     def _deliver(self, target: End, carries: Carries, raw: bytes) -> None:
         if target[0] not in self.down:

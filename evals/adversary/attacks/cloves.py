@@ -42,8 +42,12 @@ def _put_together(cloves: list[Clove]) -> bytes | None:
 
 def _asked(network: VirtualNetwork, user: UserMachine, prompt: bytes = PROMPT) -> Asked:
     asked = user.ask(prompt, network.model.entry, user.path_set(network.paths()))
-    assert network.run_until(lambda: asked.ended)
+    assert _ended(network, asked)
     return asked
+
+
+def _ended(network: VirtualNetwork, asked: Asked) -> bool:
+    return network.run_until(lambda: asked.ended)
 
 
 def colluding_proxies(defended: bool) -> Outcome:
@@ -97,7 +101,7 @@ def dropped_cloves(defended: bool) -> Outcome:
     user = network.add_user()
     paths = network.paths() if defended else [network.path("r00", "r01", "r02")] * GEOMETRY.n
     asked = user.ask(PROMPT, network.model.entry, user.path_set(paths))
-    assert network.run_until(lambda: asked.ended)
+    assert _ended(network, asked)
     named = (0, "its clove did not arrive") in asked.blamed
     return Outcome(not asked.whole, f"answered: {'yes' if asked.whole else 'no'}; offender named: {'yes' if named else 'no'}")
 
@@ -112,7 +116,7 @@ def clove_lengths(defended: bool) -> Outcome:
             circuits = user.path_set(network.paths())
             seen = network.tap(at=["u00"])
             asked = user.ask(bytes(length), network.model.entry, circuits)
-            assert network.run_until(lambda asked=asked: asked.ended) and asked.whole  # type: ignore[misc]
+            assert _ended(network, asked) and asked.whole
             cells = [(s.target[0], cell) for s in seen if s.source[0] == "u00" for cell in s.cells()]
             counts.append(sorted([target for target, cell in cells if cell[LINK_ID] == FORWARD].count(name) for name in FIRST))
         assert all(len(set(each)) == 1 for each in counts), "the four paths differ"
@@ -130,7 +134,7 @@ def two_requests_of_one_user(defended: bool) -> Outcome:
             user.rng = network.rng("u00/session")  # ids from a user's own seed instead of fresh ones
         seen = network.tap(at=["m00"])
         asked = user.ask(prompt, network.model.entry, circuits)
-        assert network.run_until(lambda asked=asked: asked.ended)
+        assert _ended(network, asked)
         opener = Opener(network.model.private)
         cloves = [clove for sealed in cloves_of(seen) if (clove := _read(sealed, opener)) is not None]
         views.append({clove.message_id for clove in cloves} | {clove.token for clove in cloves})
