@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from functools import partial
 from typing import Any, Protocol
 
 from evals.adversary.behaviour import Behaviour, Later, Passed
@@ -15,6 +16,7 @@ from network.freshness import Rng
 from network.handshake import OnionKey
 from network.inference import FrameKind, ReplyFrame
 from relay.core import RelayCore
+from relay.limits import Limits
 from serving_node.inbox import Inbox
 
 Timed = tuple[float, ReplyFrame]  # seconds after the request was opened, frame
@@ -27,9 +29,9 @@ class World(Protocol):
 
     clock: VirtualClock
     wires: Wires
-    directory: Directory
 
     def rng(self, name: str) -> Rng: ...
+    def directory_of(self, name: str) -> Directory: ...
     def connect(self, source: End, node: DirectoryEntry, carries: Carries) -> None: ...
 
 
@@ -162,12 +164,15 @@ class CoreMachine(Machine):
 class RelayMachine(CoreMachine):
     """A relay: the real core. Its onion key is kept here because a malicious operator has it too."""
 
-    def __init__(self, network: World, entry: DirectoryEntry, private: bytes, draw: Callable[[Rng], Rng] | None = None) -> None:
+    def __init__(
+        self, network: World, entry: DirectoryEntry, private: bytes, limits: Limits, draw: Callable[[Rng], Rng] | None = None
+    ) -> None:
         super().__init__(network, entry.name)
         self.entry = entry
         self.private = private
         rng, onion_keys = network.rng(entry.name), [OnionKey(private, entry.onion_key)]
-        self.core = RelayCore(entry.node_id, onion_keys, lambda: network.directory, draw(rng) if draw else rng)
+        view = partial(network.directory_of, entry.name)
+        self.core = RelayCore(entry.node_id, onion_keys, view, draw(rng) if draw else rng, limits)
         self.start(self.core)
 
     def new_link(self) -> int:

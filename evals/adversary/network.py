@@ -24,6 +24,8 @@ from network.events import LinkLost
 from network.freshness import Rng
 from network.geometry import GEOMETRY
 from network.ids import Role, node_id
+from relay.core import DEFAULT_LIMITS
+from relay.limits import Limits
 
 NOW = 1_800_000_000.0
 CHAIN = "virtual"
@@ -40,10 +42,13 @@ class VirtualNetwork:
         delay: Delay | float = 0.02,
         answer: Answer = echo,
         relay_rng: Mapping[str, Callable[[Rng], Rng]] | None = None,
+        limits: Limits = DEFAULT_LIMITS,
         clock: VirtualClock | None = None,
     ) -> None:
         self._seed = seed
         self._relay_rng = dict(relay_rng or {})
+        self.limits = limits
+        self.views: dict[str, Directory] = {}
         self.clock = clock or VirtualClock(NOW)
         self.wires = Wires(self.clock, delay if callable(delay) else constant_delay(delay), self._deliver, self._lose)
         self.machines: dict[str, Machine] = {}
@@ -82,6 +87,10 @@ class VirtualNetwork:
         self.users[name] = UserMachine(self, name)
         self.machines[name] = self.users[name]
         return self.users[name]
+
+    def directory_of(self, name: str) -> Directory:
+        """What this machine takes for the newest directory: everybody's, unless `views` has another one for it."""
+        return self.views.get(name, self.directory)
 
     def publish(self, *, without: Sequence[str] = ()) -> Directory:
         """A new directory of all registered nodes but those named; from now on everybody's newest."""
@@ -161,7 +170,7 @@ class VirtualNetwork:
     def _add_relay(self, family: str = "", address: str = "") -> RelayMachine:
         name = f"r{len(self.relays):02d}"
         entry, private = self.identity(name, Role.RELAY, family or f"family-{name}", address)
-        relay = self.relays[name] = RelayMachine(self, entry, private, self._relay_rng.get(name))
+        relay = self.relays[name] = RelayMachine(self, entry, private, self.limits, self._relay_rng.get(name))
         self._enter(relay, entry)
         return relay
 

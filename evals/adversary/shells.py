@@ -133,7 +133,11 @@ class RealUser(SocketMachine):
         super().__init__(network, name)
         clock = network.clock
         self.node = UserNode(
-            lambda: network.directory, network.rng(name), clock=lambda: clock.now, dialer=_VirtualDialer(self), **options
+            lambda: network.directory_of(name),
+            network.rng(name),
+            clock=lambda: clock.now,
+            dialer=_VirtualDialer(self),
+            **options,
         )
 
     async def ask(self, request: bytes, entry: DirectoryEntry, **options: Any) -> "Answered":

@@ -23,7 +23,7 @@ class UserCircuit:
         self.user = user
         self.link = link
         hops = [HopIdentity(relay.node_id, relay.onion_key) for relay in relays]
-        self.core = Circuit(hops, user.network.directory.name, link, user.rng)
+        self.core = Circuit(hops, user.network.directory_of(user.name).settled_name(user.network.clock.now), link, user.rng)
         self.data: list[bytes] = []
         self.ended: str | None = None
         self.on_data: Callable[[bytes], None] | None = None

@@ -10,7 +10,7 @@ from network.clove import Clove, open_clove
 from network.errors import CryptoError, DecodeError
 from network.geometry import GEOMETRY, LINK_ID, MESSAGE_ID
 from network.handover import Handover, decode_handover
-from network.hpke import Opener
+from network.hpke import OnionPrivate, Opener
 from network.session import unpack_message
 from network.sida import combine
 
@@ -68,7 +68,7 @@ def two_recorded_paths(defended: bool) -> Outcome:
         network = VirtualNetwork()
         seen = network.tap(at=PROXIES)
         assert _asked(network, network.add_user()).whole
-        opener = Opener(network.model.private)
+        opener = Opener(OnionPrivate(network.model.private))
         cloves = [clove for sealed in cloves_of(seen) if (clove := _read(sealed, opener)) is not None]
         held = sorted(cloves, key=lambda clove: clove.slice.index)[: GEOMETRY.k - 1]
         ciphertext = b"".join(clove.slice.fragment for clove in held)
@@ -108,7 +108,7 @@ def dropped_cloves(defended: bool) -> Outcome:
 
 def clove_lengths(defended: bool) -> Outcome:
     """A first relay counts the cells of two prompts, of 6,000 and 9,000 bytes."""
-    with standing(defended, network__geometry__CELL_BUCKETS=tuple(range(1, 257))):
+    with standing(defended, network__sealing__CELL_BUCKETS=tuple(range(1, 257))):
         counts = []
         for length in (6000, 9000):
             network = VirtualNetwork()
@@ -135,7 +135,7 @@ def two_requests_of_one_user(defended: bool) -> Outcome:
         seen = network.tap(at=["m00"])
         asked = user.ask(prompt, network.model.entry, circuits)
         assert _ended(network, asked)
-        opener = Opener(network.model.private)
+        opener = Opener(OnionPrivate(network.model.private))
         cloves = [clove for sealed in cloves_of(seen) if (clove := _read(sealed, opener)) is not None]
         views.append({clove.message_id for clove in cloves} | {clove.token for clove in cloves})
     common = views[0] & views[1]
