@@ -3,5 +3,6 @@
 from evals.adversary.attack import Attack
 from evals.adversary.attacks.cells import CELLS
 from evals.adversary.attacks.cloves import CLOVES
+from evals.adversary.attacks.handshakes import HANDSHAKES
 
-ATTACKS: tuple[Attack, ...] = (*CELLS, *CLOVES)
+ATTACKS: tuple[Attack, ...] = (*CELLS, *CLOVES, *HANDSHAKES)

@@ -14,6 +14,7 @@ from network.directory import Directory
 from network.events import CellArrived, Event, HandoverArrived
 from network.freshness import Rng
 from network.handshake import OnionKey
+from network.hpke import OnionPrivate
 from network.inference import FrameKind, ReplyFrame
 from relay.core import RelayCore
 from relay.limits import Limits
@@ -188,14 +189,14 @@ class RelayMachine(CoreMachine):
 class ModelMachine(CoreMachine):
     """A model node: the real inbox, and an engine that answers by a script."""
 
-    def __init__(self, network: World, entry: DirectoryEntry, private: bytes, answer: Answer) -> None:
+    def __init__(self, network: World, entry: DirectoryEntry, private: OnionPrivate, answer: Answer) -> None:
         super().__init__(network, entry.name)
         self.entry = entry
         self.private = private
         self.requests: list[bytes] = []
         self.cancelled: list[int] = []
         self._answer = answer
-        self.inbox = Inbox(private)
+        self.inbox = Inbox(private.x25519, private.hybrid)
         self.start(self.inbox)
 
     def answer(self, session: int, request: bytes) -> None:

@@ -22,7 +22,8 @@ from network.crypto import SigningKey, exchange_public
 from network.directory import Directory
 from network.events import LinkLost
 from network.freshness import Rng
-from network.geometry import GEOMETRY
+from network.geometry import GEOMETRY, HYBRID_PRIVATE
+from network.hpke import OnionPrivate, hybrid_public
 from network.ids import Role, node_id
 from relay.core import DEFAULT_LIMITS
 from relay.limits import Limits
@@ -73,11 +74,14 @@ class VirtualNetwork:
         self.publish()
         return relay
 
-    def add_model(self, answer: Answer = echo) -> ModelMachine:
-        """One more model node, listed at once."""
+    def add_model(self, answer: Answer = echo, *, hybrid: bool = False) -> ModelMachine:
+        """One more model node, listed at once; a `hybrid` one names a key for hybrid seals, too."""
         name = f"m{len(self.models):02d}"
         entry, private = self.identity(name, Role.MODEL, f"family-{name}")
-        self.models[name] = ModelMachine(self, entry, private, answer)
+        secret = self.rng(f"{name}/hybrid")(HYBRID_PRIVATE) if hybrid else b""
+        if hybrid:
+            entry = replace(entry, hybrid_key=hybrid_public(secret))
+        self.models[name] = ModelMachine(self, entry, OnionPrivate(private, secret), answer)
         self.enlist(self.models[name], entry)
         return self.models[name]
 

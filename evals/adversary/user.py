@@ -1,6 +1,7 @@
 """The user's machine: real circuits over shared links to first relays, real sessions over those circuits."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from evals.adversary.machines import Alarm, Machine, World
 from evals.adversary.wires import Carries
@@ -73,9 +74,11 @@ class UserCircuit:
 class Asked:
     """One prompt over n circuits, and what came of it."""
 
-    def __init__(self, user: "UserMachine", request: bytes, entry: DirectoryEntry, circuits: Sequence[UserCircuit]) -> None:
+    def __init__(
+        self, user: "UserMachine", request: bytes, entry: DirectoryEntry, circuits: Sequence[UserCircuit], **options: Any
+    ) -> None:
         self.circuits = tuple(circuits)
-        self.session = Session(request, entry, user.network.clock.now, user.rng)
+        self.session = Session(request, entry, user.network.clock.now, user.rng, **options)
         self.frames: list[ReplyFrame] = []
         self.blamed: list[tuple[int, str]] = []
         self.error: PlanetServeError | None = None
@@ -160,10 +163,10 @@ class UserMachine(Machine):
         self.network.clock.run_until(lambda: all(c.is_open or c.ended is not None for c in circuits), 60.0)
         return circuits
 
-    def ask(self, request: bytes, entry: DirectoryEntry, circuits: Sequence[UserCircuit]) -> Asked:
-        """Send a prompt over these circuits, which end with the answer."""
+    def ask(self, request: bytes, entry: DirectoryEntry, circuits: Sequence[UserCircuit], **options: Any) -> Asked:
+        """Send a prompt over these circuits, which end with the answer; `options` are the session's."""
         assert len(circuits) == GEOMETRY.n
-        return Asked(self, request, entry, circuits)
+        return Asked(self, request, entry, circuits, **options)
 
     def on_event(self, event: Event) -> None:
         """Route what a link brings to its circuit."""

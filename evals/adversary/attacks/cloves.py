@@ -8,9 +8,10 @@ from evals.adversary.weak import ClearOpener, Unchecked, open_in_clear, recover_
 from evals.adversary.wires import Carries, Sighting
 from network.clove import Clove, open_clove
 from network.errors import CryptoError, DecodeError
-from network.geometry import GEOMETRY, LINK_ID, MESSAGE_ID
+from network.geometry import GEOMETRY, HYBRID_PRIVATE, KEY, LINK_ID, MESSAGE_ID
 from network.handover import Handover, decode_handover
 from network.hpke import OnionPrivate, Opener
+from network.sealing import Sealing
 from network.session import unpack_message
 from network.sida import combine
 
@@ -68,13 +69,28 @@ def two_recorded_paths(defended: bool) -> Outcome:
         network = VirtualNetwork()
         seen = network.tap(at=PROXIES)
         assert _asked(network, network.add_user()).whole
-        opener = Opener(OnionPrivate(network.model.private))
+        opener = Opener(network.model.private)
         cloves = [clove for sealed in cloves_of(seen) if (clove := _read(sealed, opener)) is not None]
         held = sorted(cloves, key=lambda clove: clove.slice.index)[: GEOMETRY.k - 1]
         ciphertext = b"".join(clove.slice.fragment for clove in held)
         tries = {clove.slice.share for clove in held}
         read = [PROMPT in Unchecked(key).decrypt(bytes(12), ciphertext + bytes(16), None) for key in tries]
         return Outcome(any(read), f"cloves opened: {len(held)} of {GEOMETRY.k}; prompt read: {'yes' if any(read) else 'no'}")
+
+
+def broken_exchange(defended: bool) -> Outcome:
+    """All four links to the model node were recorded; later, X25519 falls and its private keys are known to everybody."""
+    network = VirtualNetwork()
+    model, user = network.add_model(hybrid=True), network.add_user()
+    seen = network.tap(at=[model.name])
+    sealing = Sealing() if defended else Sealing(seal="x25519")
+    asked = user.ask(PROMPT, model.entry, user.path_set(network.paths()), sealing=sealing)
+    assert _ended(network, asked) and asked.whole
+    guessed = network.rng("guess")(HYBRID_PRIVATE - KEY) + model.private.hybrid[-KEY:]
+    opener = Opener(OnionPrivate(model.private.x25519, guessed))
+    read = [clove for sealed in cloves_of(seen) if (clove := _read(sealed, opener)) is not None]
+    prompt = _put_together(read)
+    return Outcome(prompt == PROMPT, f"cloves opened: {len(read)} of {GEOMETRY.n}; prompt read: {'yes' if prompt else 'no'}")
 
 
 def _spoil(link: int, raw: bytes) -> list[bytes | Later]:
@@ -135,7 +151,7 @@ def two_requests_of_one_user(defended: bool) -> Outcome:
         seen = network.tap(at=["m00"])
         asked = user.ask(prompt, network.model.entry, circuits)
         assert _ended(network, asked)
-        opener = Opener(OnionPrivate(network.model.private))
+        opener = Opener(network.model.private)
         cloves = [clove for sealed in cloves_of(seen) if (clove := _read(sealed, opener)) is not None]
         views.append({clove.message_id for clove in cloves} | {clove.token for clove in cloves})
     common = views[0] & views[1]
@@ -159,6 +175,14 @@ CLOVES = (
         "fewer than k shares of the key are random bytes (`network/sida.py`)",
         "every clove carries the key itself",
         two_recorded_paths,
+    ),
+    Attack(
+        "broken-exchange",
+        "Harvest now, decrypt later",
+        "who recorded everything and breaks X25519 in some years",
+        "hybrid seals with ML-KEM-768 to model nodes that name a key (`network/hpke.py`)",
+        "the user seals with X25519 only",
+        broken_exchange,
     ),
     Attack(
         "corrupted-clove",
