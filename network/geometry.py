@@ -26,6 +26,7 @@ MESSAGE_HEADER = KEY + 1 + 4  # reply secret, mode, request length
 SLOT_PAYLOAD = 64  # what one hop reads in a CREATE cell: flags 1, minute 4, next hop 20, directory 16, reserved
 CELL_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 CELLS_PER_FRAME = 16
+CELLS_PER_ENCRYPTED_FRAME = 15  # with its header, one TLS record holds it whole
 
 
 class Seal(IntEnum):

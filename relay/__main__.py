@@ -61,7 +61,7 @@ class _Relay:
         onion_keys = [OnionKey(keys.onion_private, keys.onion_public)]
         self._core = RelayCore(keys.node_id, onion_keys, lambda: self._chain.directory_now, os.urandom, config.limits)
         self._dialer = dialer_of(config.node)
-        self._server = RelayServer(self._core, dialer=self._dialer)
+        self._server = RelayServer(self._core, dialer=self._dialer, limits=config.limits)
         self._neighbours = Neighbours(config.node, keys.signing, lambda: self._chain.directory_now, self._dialer)
         self._port = PublicPort(config.node, keys.signing, [*self._server.routes(), *self._neighbours.routes()])
 

@@ -7,6 +7,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
 from network.config import Table
+from network.errors import ConfigError
+from network.link_limits import DEFAULT as LINK
+from network.link_limits import LinkLimits
 
 _MOST = 2**40
 
@@ -21,11 +24,27 @@ class Limits:
     life_seconds: int = 3_600
     idle_link_seconds: int = 120
     proxy_bytes: int = 64 * 1024 * 1024
+    links: int = 4_096
+    links_per_host: int = 64
+    link_queue_cells: int = LINK.queued_cells
+    link_queue_bytes: int = LINK.queued_bytes
+    link_stall_seconds: int = LINK.stall_seconds
+    pad_least_ms: int = LINK.pad_least_ms
+    pad_most_ms: int = LINK.pad_most_ms
 
     def __post_init__(self) -> None:
         for name, value in asdict(self).items():
             if value < 1:
                 raise ValueError(f"limits.{name} must be at least 1")
+        if self.pad_most_ms < self.pad_least_ms:
+            raise ValueError("limits.pad_most_ms must be at least limits.pad_least_ms")
+
+    @property
+    def of_a_link(self) -> LinkLimits:
+        """What one of its links may hold, and how it is padded."""
+        return LinkLimits(
+            self.link_queue_cells, self.link_queue_bytes, self.link_stall_seconds, self.pad_least_ms, self.pad_most_ms
+        )
 
 
 def limits_of(raw: Mapping[str, object]) -> Limits:
@@ -33,4 +52,7 @@ def limits_of(raw: Mapping[str, object]) -> Limits:
     table = Table(raw, "limits", optional=True)
     values = {name: table.integer(name, value, low=1, high=_MOST) for name, value in asdict(Limits()).items()}
     table.done()
-    return Limits(**values)
+    try:
+        return Limits(**values)
+    except ValueError as error:
+        raise ConfigError(str(error)) from error

@@ -8,7 +8,6 @@ from network.aio.dialer import UNREACHABLE, Dialer
 from network.aio.links import (
     CELL_FRAME_LIMIT,
     CELL_PATH,
-    CellQueue,
     LinkWriter,
     carry,
     cells_of,
@@ -23,6 +22,7 @@ from network.events import CellArrived, Event, LinkLost
 from network.freshness import Rng
 from network.geometry import LINK_ID, SOLUTION
 from network.handshake import HopIdentity
+from network.link_queue import CellQueue
 from network.puzzle import solve
 
 log = logging.getLogger(__name__)
@@ -115,7 +115,7 @@ class _GuardLink:
         self.number = number
         self.relay = relay
         self.queue = CellQueue()
-        self.writer = LinkWriter(self.queue)
+        self.writer = LinkWriter(self.queue, pads=True)
         self.circuits: dict[bytes, OpenCircuit] = {}
         self.task: asyncio.Task[None] | None = None
 

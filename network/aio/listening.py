@@ -1,6 +1,7 @@
 """A node's public port: bound where the settings say, TLS with the node's own key where the rule says."""
 
 import asyncio
+import resource
 
 from aiohttp import web
 
@@ -27,6 +28,7 @@ class PublicPort:
 
     async def start(self) -> None:
         """Begin to listen. Raises ConfigError when the address cannot be bound."""
+        _allow_many_connections()
         await self._runner.setup()
         assert self._runner.server is not None
         listen = self._node.listen
@@ -47,3 +49,9 @@ class PublicPort:
         if self._server is not None:
             self._server.close()
         await self._runner.cleanup()
+
+
+def _allow_many_connections() -> None:
+    """Every link is an open file; the usual soft limit of 1,024 is for programs that open none."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))

@@ -17,6 +17,7 @@ from network.aio.links import (
 )
 from network.chain_records import DirectoryEntry
 from network.events import LinkLost
+from network.link_limits import DEFAULT, LinkLimits
 
 log = logging.getLogger(__name__)
 
@@ -24,9 +25,10 @@ log = logging.getLogger(__name__)
 class Links:
     """Every link of this relay."""
 
-    def __init__(self, on_event: OnEvent, dialer: Dialer) -> None:
+    def __init__(self, on_event: OnEvent, dialer: Dialer, limits: LinkLimits = DEFAULT) -> None:
         self._on_event = on_event
         self._dialer = dialer
+        self._limits = limits
         self._links: dict[int, CellLink | HandoverLink] = {}
         self._tasks: dict[int, asyncio.Task[None]] = {}
 
@@ -41,15 +43,15 @@ class Links:
 
     def open_cells(self, link: int, node: DirectoryEntry) -> None:
         """Connect to another relay."""
-        self._start(link, CellLink(link, self._on_event), node, CELL_PATH, CELL_FRAME_LIMIT)
+        self._start(link, CellLink(link, self._on_event, self._limits), node, CELL_PATH, CELL_FRAME_LIMIT)
 
     def open_cloves(self, link: int, node: DirectoryEntry) -> None:
         """Connect to a model node."""
-        self._start(link, HandoverLink(link, self._on_event, self.drop), node, CLOVE_PATH, HANDOVER_LIMIT)
+        self._start(link, HandoverLink(link, self._on_event, self._limits), node, CLOVE_PATH, HANDOVER_LIMIT)
 
     async def serve(self, link: int, socket: Socket) -> None:
         """Carry a link that a neighbour opened, until it ends."""
-        held = CellLink(link, self._on_event)
+        held = CellLink(link, self._on_event, self._limits)
         self._links[link] = held
         try:
             await carry(socket, held.writer, held.on_frame)

@@ -10,17 +10,28 @@ from network.aio.dialer import Dialer
 from network.aio.links import CELL_FRAME_LIMIT, CELL_PATH, accept_socket
 from network.commands import CloseLink, Command, OpenCloveLink, OpenLink, SendCell, SendHandover
 from network.events import Event
+from network.link_gate import LinkGate
 from relay.aio.links import Links
 from relay.core import RelayCore
+from relay.limits import Limits
+
+DEFAULT_LIMITS = Limits()
 
 
 class RelayServer:
     """Drives one relay core."""
 
-    def __init__(self, core: RelayCore, clock: Callable[[], float] = time.time, dialer: Dialer | None = None) -> None:
+    def __init__(
+        self,
+        core: RelayCore,
+        clock: Callable[[], float] = time.time,
+        dialer: Dialer | None = None,
+        limits: Limits = DEFAULT_LIMITS,
+    ) -> None:
         self._core = core
         self._clock = clock
-        self._links = Links(self._on_event, dialer or Dialer())
+        self._links = Links(self._on_event, dialer or Dialer(), limits.of_a_link)
+        self._gate = LinkGate(limits.links, limits.links_per_host)
         self._timer: asyncio.TimerHandle | None = None
         self._incoming: set[web.WebSocketResponse] = set()
 
@@ -41,13 +52,18 @@ class RelayServer:
             await socket.close(code=1001)
         await self._links.close()
 
-    async def _accept(self, request: web.Request) -> web.WebSocketResponse:
+    async def _accept(self, request: web.Request) -> web.StreamResponse:
+        remote = request.remote
+        if not self._gate.admit(remote):
+            self._core.counts["links_refused"] += 1
+            return web.Response(status=503)
         socket = accept_socket(CELL_FRAME_LIMIT)
-        await socket.prepare(request)
-        self._incoming.add(socket)
         try:
+            await socket.prepare(request)
+            self._incoming.add(socket)
             await self._links.serve(self._core.new_link(), socket)
         finally:
+            self._gate.leave(remote)
             self._incoming.discard(socket)
         return socket
 

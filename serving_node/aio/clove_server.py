@@ -16,6 +16,7 @@ from network.events import Event, LinkLost
 from network.freshness import Rng
 from network.hpke import Opener
 from network.inference import FrameKind, ReplyFrame
+from network.link_gate import LinkGate
 from serving_node.inbox import Inbox
 
 log = logging.getLogger(__name__)
@@ -89,6 +90,7 @@ class CloveServer:
         self._inbox = Inbox(onion_private, hybrid_private)
         self._handler = handler
         self._clock = clock
+        self._gate = LinkGate()
         self._links: dict[int, HandoverLink] = {}
         self._sockets: dict[int, web.WebSocketResponse] = {}
         self._tasks: dict[int, asyncio.Task[None]] = {}
@@ -126,12 +128,22 @@ class CloveServer:
         for socket in tuple(self._sockets.values()):
             await socket.close(code=1001)
 
-    async def _accept(self, request: web.Request) -> web.WebSocketResponse:
+    async def _accept(self, request: web.Request) -> web.StreamResponse:
+        remote = request.remote
+        if not self._gate.admit(remote):
+            self.counts["links_refused"] += 1
+            return web.Response(status=503)
+        try:
+            return await self._serve(request)
+        finally:
+            self._gate.leave(remote)
+
+    async def _serve(self, request: web.Request) -> web.WebSocketResponse:
         socket = accept_socket(HANDOVER_LIMIT)
         await socket.prepare(request)
         self._next_link += 1
         link = self._next_link
-        held = HandoverLink(link, self._on_event, self._give_up)
+        held = HandoverLink(link, self._on_event)
         self._links[link], self._sockets[link] = held, socket
         try:
             await carry(socket, held.writer, held.on_frame)
@@ -139,14 +151,6 @@ class CloveServer:
             del self._links[link], self._sockets[link]
             self._on_event(LinkLost(link))
         return socket
-
-    def _give_up(self, link: int) -> None:
-        """A proxy does not read: end its link instead of buffering for it."""
-        socket = self._sockets.get(link)
-        transport = socket.get_extra_info("transport") if socket is not None else None
-        log.warning("a proxy does not read its replies; its link is closed")
-        if isinstance(transport, asyncio.WriteTransport):
-            transport.abort()
 
     def _on_event(self, event: Event) -> None:
         self._do(self._inbox.on_event(event, self._clock()))
