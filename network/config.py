@@ -17,6 +17,7 @@ LOG_LEVELS = ("debug", "info", "warning", "error")
 LOG_FORMATS = ("line", "json")
 TLS_RULES = ("off-loopback", "always")
 EVENT_LOOPS = ("auto", "uvloop", "asyncio")
+REACHABILITY_RULES = ("check", "assume")
 TRUSTING_PERIOD_S = 7 * 24 * 3600
 # Who comes to a role's port: this machine only; neighbours, over TLS; or whoever the role itself lets in.
 Port = Literal["loopback", "public", "guarded"]
@@ -73,6 +74,7 @@ class NodeConfig:
     advertise: Address | None = None
     tls: str = "off-loopback"
     event_loop: str = "auto"
+    reachability: str = "check"
 
     @property
     def public(self) -> Address:
@@ -234,6 +236,7 @@ def node_config(raw: Mapping[str, object], home: Path, port: Port = "loopback") 
         advertise=_advertised(table) if port == "public" else None,
         tls=table.text("tls", "off-loopback", choices=TLS_RULES),
         event_loop=table.text("event_loop", "auto", choices=EVENT_LOOPS),
+        reachability=table.text("reachability", "check", choices=REACHABILITY_RULES) if port == "public" else "check",
     )
     table.done()
     for key, value in (("name", config.name), ("family", config.family)):

@@ -73,7 +73,7 @@ class _Relay:
             loop.add_signal_handler(number, stop.set)
         registry = CollectorRegistry()
         registry.register(RelayMetrics(self._core.counts, lambda: len(self._core.circuits), lambda: self._server.links))
-        ops = OpsServer(self._node.metrics, self._status, registry)
+        ops = OpsServer(self._node.metrics, self._status, registry, self._neighbours.ops_routes())
         await ops.start()
         await self._chain.start()
         await self._port.start()
@@ -82,7 +82,7 @@ class _Relay:
         register = RegisterNode(Role.RELAY, self._node.name, self._keys.onion_public, str(self._node.public), self._node.family)
         tasks = {
             asyncio.create_task(self._chain.follow()),
-            asyncio.create_task(keep_registered(self._chain, self._keys, register)),
+            asyncio.create_task(self._neighbours.once_reachable(lambda: keep_registered(self._chain, self._keys, register))),
             asyncio.create_task(self._neighbours.run()),
             asyncio.create_task(stop.wait()),
         }
@@ -102,7 +102,7 @@ class _Relay:
 
     def _status(self) -> dict[str, object]:
         listed = self._chain.directory_now.get(self._keys.node_id) is not None
-        reason = self._chain.trouble or ("" if listed else "not in the directory yet")
+        reason = self._chain.trouble or self._neighbours.trouble or ("" if listed else "not in the directory yet")
         return {
             "name": self._node.name,
             "role": "relay",

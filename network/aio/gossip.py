@@ -9,14 +9,15 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 
-from aiohttp import StreamReader, web
+from aiohttp import web
 
 from network.aio.dialer import UNREACHABLE, Dialer
+from network.aio.requests import bounded_body, exchange
 from network.chain_records import DirectoryEntry
 from network.codec import decode, encode
 from network.directory import Directory
 from network.directory_summary import DIRECTORY_PATH, SUMMARY_LIMIT, DirectorySummary, summary_of
-from network.errors import DecodeError, RemoteProtocolError
+from network.errors import RemoteProtocolError
 from network.freshness import Rng
 from network.gossip import ANSWER_LIMIT, GOSSIP_PATH, REQUEST_LIMIT, Gossip
 from network.rates import Allowances
@@ -59,8 +60,7 @@ class GossipServer:
         if refusal is not None:
             return refusal
         try:
-            async with asyncio.timeout(ASK_SECONDS):
-                raw = await _bounded(request.content, REQUEST_LIMIT)
+            raw = await bounded_body(request.content, REQUEST_LIMIT, ASK_SECONDS)
             return web.Response(body=self._gossip.on_question(raw, self._clock()))
         except (RemoteProtocolError, TimeoutError):
             return web.Response(status=400)
@@ -88,7 +88,7 @@ class Gossiper:
     async def _ask(self, peer: DirectoryEntry) -> None:
         question = self._gossip.question(self._clock())
         try:
-            raw = await _exchange(self._dialer, "POST", peer, GOSSIP_PATH, ANSWER_LIMIT, question)
+            raw = await exchange(self._dialer, "POST", peer, GOSSIP_PATH, ANSWER_LIMIT, ASK_SECONDS, question)
             await _learn(self._gossip, raw, self._clock)
         except _FAILED as error:
             log.debug("node %s does not gossip: %s", peer.name, type(error).__name__)
@@ -128,7 +128,7 @@ class LivenessFeed:
 
     async def _pull(self, guard: DirectoryEntry) -> None:
         try:
-            raw = await _exchange(self._dialer, "GET", guard, GOSSIP_PATH, ANSWER_LIMIT)
+            raw = await exchange(self._dialer, "GET", guard, GOSSIP_PATH, ANSWER_LIMIT, ASK_SECONDS)
             await _learn(self._gossip, raw, self._clock)
         except _FAILED as error:
             log.debug("a guard does not gossip: %s", type(error).__name__)
@@ -137,26 +137,7 @@ class LivenessFeed:
 
 async def fetch_summary(dialer: Dialer, node: DirectoryEntry) -> DirectorySummary:
     """Which directory a node routes by. Raises one of `dialer.UNREACHABLE`, or DecodeError."""
-    return decode(DirectorySummary, await _exchange(dialer, "GET", node, DIRECTORY_PATH, SUMMARY_LIMIT))
-
-
-async def _exchange(
-    dialer: Dialer, method: str, node: DirectoryEntry, path: str, limit: int, body: bytes | None = None
-) -> bytes:
-    async with asyncio.timeout(ASK_SECONDS), dialer.request(method, node, path, data=body) as response:
-        if response.status != 200:
-            raise DecodeError(f"it answered {response.status}")
-        return await _bounded(response.content, limit)
-
-
-async def _bounded(content: StreamReader, limit: int) -> bytes:
-    """A whole body of at most `limit` bytes. Raises DecodeError when there is more."""
-    raw = bytearray()
-    async for part in content.iter_any():
-        raw += part
-        if len(raw) > limit:
-            raise DecodeError(f"a body of more than {limit} bytes")
-    return bytes(raw)
+    return decode(DirectorySummary, await exchange(dialer, "GET", node, DIRECTORY_PATH, SUMMARY_LIMIT, ASK_SECONDS))
 
 
 async def _learn(gossip: Gossip, raw: bytes, clock: Callable[[], float]) -> None:

@@ -1,6 +1,6 @@
 """The operator's HTTP face of every role: `GET /metrics` for Prometheus and `GET /status` as JSON."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from aiohttp import web
 from prometheus_client import CollectorRegistry, generate_latest
@@ -15,8 +15,16 @@ Status = Mapping[str, object]
 class OpsServer:
     """Serves metrics and status on its own port. `status()` must hold at least name, role, ready and reason."""
 
-    def __init__(self, listen: Address, status: Callable[[], Status], registry: CollectorRegistry = REGISTRY) -> None:
+    def __init__(
+        self,
+        listen: Address,
+        status: Callable[[], Status],
+        registry: CollectorRegistry = REGISTRY,
+        routes: Iterable[web.RouteDef] = (),
+    ) -> None:
+        """`routes`: what a role offers its operator besides."""
         self._listen = listen
+        self._routes = tuple(routes)
         self._status = status
         self._registry = registry
         self._runner: web.AppRunner | None = None
@@ -24,7 +32,7 @@ class OpsServer:
     async def start(self) -> None:
         """Begin to listen. Raises ConfigError when the port is taken."""
         app = web.Application()
-        app.add_routes([web.get("/metrics", self._metrics), web.get("/status", self._serve_status)])
+        app.add_routes([web.get("/metrics", self._metrics), web.get("/status", self._serve_status), *self._routes])
         self._runner = web.AppRunner(app, access_log=None)
         await self._runner.setup()
         try:

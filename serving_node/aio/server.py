@@ -88,7 +88,7 @@ class Sidecar:
         self._neighbours = Neighbours(node, keys.signing, lambda: self._chain.directory_now, self._dialer)
         routes = [*self._cloves.routes(), *self._group.routes(), *self._forwards.routes(), *self._neighbours.routes()]
         self._port = PublicPort(node, keys.signing, routes)
-        self._ops = OpsServer(node.metrics, self.status, registry)
+        self._ops = OpsServer(node.metrics, self.status, registry, self._neighbours.ops_routes())
 
     async def run(self, stop: asyncio.Event) -> None:
         """Serve until `stop` is set or a part that must live has died; then drain and close."""
@@ -124,7 +124,7 @@ class Sidecar:
         entry = self._chain.directory_now.get(self._keys.node_id)
         reason = self._chain.trouble or ("" if self._engine.healthy else "the engine does not answer")
         if not reason and entry is None:
-            reason = "not in the directory yet"
+            reason = self._neighbours.trouble or "not in the directory yet"
         return {
             "name": node.name,
             "role": "model",
@@ -155,7 +155,7 @@ class Sidecar:
         return [
             stop.wait(),
             self._chain.follow(),
-            keep_registered(self._chain, self._keys, register),
+            self._neighbours.once_reachable(lambda: keep_registered(self._chain, self._keys, register)),
             self._follow_load(),
             self._neighbours.run(),
         ]

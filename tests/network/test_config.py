@@ -132,6 +132,15 @@ def test_a_public_port_that_neighbours_could_not_use_is_refused(change: dict[str
         node_config({"node": {**NODE, **change}}, HOME, "public")
 
 
+def test_reachability_is_checked_unless_the_settings_say_so_and_only_where_others_call() -> None:
+    assert node_config({"node": NODE}, HOME, "public").reachability == "check"
+    assert node_config({"node": {**NODE, "reachability": "assume"}}, HOME, "public").reachability == "assume"
+    with pytest.raises(ConfigError, match=r"node\.reachability"):
+        node_config({"node": {**NODE, "reachability": "no"}}, HOME, "public")
+    with pytest.raises(ConfigError, match=r"node\.reachability"):
+        node_config({"node": {**NODE, "reachability": "assume"}}, HOME)
+
+
 @given(st.text(max_size=30))
 def test_an_address_is_read_or_refused(text: str) -> None:
     try:
