@@ -6,6 +6,7 @@ The document is that of every bench (`evals/report.py`): figures with a baseline
 import argparse
 import importlib
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -96,6 +97,7 @@ class Canvas:
         path = folder / f"{name}.svg"
         self.figure.tight_layout()
         self.figure.savefig(path, metadata={"Date": None})
+        path.write_text(re.sub(r"(\.\d\d)\d+", r"\1", path.read_text()))  # hundredths of a point are enough
         self.figure.savefig(path.with_suffix(".png"), dpi=110)
         self._pyplot.close(self.figure)
         return path
