@@ -11,6 +11,8 @@ import logging
 import sys
 import time
 
+from aiohttp.http_exceptions import HttpProcessingError
+
 
 class LineFormatter(logging.Formatter):
     """`2026-11-21T13:25:16.123Z INFO relay-03 relay.core "message" key=value`, with tracebacks folded into the line."""
@@ -58,6 +60,21 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(entry, ensure_ascii=False, default=str)
 
 
+class _WithoutPeers(logging.Filter):
+    """aiohttp logs the address and the words of whoever sends what it cannot read. That is the sender's fault, so nothing
+    is said; a failure of ours is, without the address."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether the record is kept."""
+        if record.exc_info and isinstance(record.exc_info[1], HttpProcessingError):
+            return False
+        record.msg, record.args = "a request could not be served", ()
+        return True
+
+
+_WITHOUT_PEERS = _WithoutPeers()
+
+
 def configure(name: str, level: str = "info", style: str = "line") -> None:
     """Send the records to stderr, `line` or `json`, with the node's name. Further fields: `extra={"fields": {...}}`."""
     handler = logging.StreamHandler(sys.stderr)
@@ -67,6 +84,7 @@ def configure(name: str, level: str = "info", style: str = "line") -> None:
     root.setLevel(level.upper())
     # Access lines would carry client addresses, and asyncio's debug lines repeat what they wrap.
     logging.getLogger("aiohttp.access").setLevel(logging.WARNING)
+    logging.getLogger("aiohttp.server").addFilter(_WITHOUT_PEERS)
     logging.getLogger("asyncio").setLevel(logging.WARNING)
 
 

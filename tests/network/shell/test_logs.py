@@ -4,6 +4,8 @@ import json
 import logging
 from pathlib import Path
 
+from aiohttp.http_exceptions import BadHttpMessage
+
 from network.aio.logs import JsonFormatter, LineFormatter, configure
 
 
@@ -51,5 +53,23 @@ def test_configuring_twice_keeps_one_handler() -> None:
         assert isinstance(root.handlers[0].formatter, JsonFormatter)
         assert len(root.handlers) == 1 and root.level == logging.WARNING
         assert not logging.getLogger("aiohttp.access").isEnabledFor(logging.INFO)
+    finally:
+        root.handlers[:], root.level = before, level
+
+
+def test_who_sends_what_cannot_be_read_is_not_named() -> None:
+    def record(error: Exception) -> logging.LogRecord:
+        info = (type(error), error, None)
+        message = "Error handling request from %s"
+        return logging.LogRecord("aiohttp.server", logging.ERROR, "f.py", 1, message, ("127.0.0.77",), info)
+
+    root = logging.getLogger()
+    before, level = list(root.handlers), root.level
+    try:
+        configure("a", "debug")
+        logger = logging.getLogger("aiohttp.server")
+        assert not logger.filter(record(BadHttpMessage("my secret words")))
+        ours = record(KeyError("x"))
+        assert logger.filter(ours) and "127.0.0.77" not in LineFormatter("a").format(ours)
     finally:
         root.handlers[:], root.level = before, level
