@@ -4,5 +4,6 @@ from evals.adversary.attack import Attack
 from evals.adversary.attacks.cells import CELLS
 from evals.adversary.attacks.cloves import CLOVES
 from evals.adversary.attacks.handshakes import HANDSHAKES
+from evals.adversary.attacks.sockets import SOCKETS
 
-ATTACKS: tuple[Attack, ...] = (*CELLS, *CLOVES, *HANDSHAKES)
+ATTACKS: tuple[Attack, ...] = (*CELLS, *CLOVES, *HANDSHAKES, *SOCKETS)
