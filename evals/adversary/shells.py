@@ -7,6 +7,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 from contextvars import ContextVar
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
 import aiohttp
@@ -191,7 +192,7 @@ class RealModel(SocketMachine):
     async def _serve(self, socket: VirtualSocket) -> None:
         _COMING.set(socket)
         with _VIRTUAL:
-            serving = asyncio.ensure_future(self.server.routes()[0].handler(None))  # type: ignore[arg-type]
+            serving = asyncio.ensure_future(self.server.routes()[0].handler(_FROM))
             await asyncio.sleep(0)
         await serving
 
@@ -213,6 +214,7 @@ class _VirtualAccepting:
             clove_server.accept_socket = self._real
 
 
+_FROM: Any = SimpleNamespace(remote="127.0.0.1")
 _COMING: ContextVar[Any] = ContextVar("coming")
 _VIRTUAL = _VirtualAccepting()
 
