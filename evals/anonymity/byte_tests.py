@@ -23,6 +23,7 @@ from network.geometry import GEOMETRY, KEY
 MEGABYTE = 1 << 20
 LEAST_BITS = 7.999
 LEAST_P = 0.001
+LEAST_ROWS = 1024  # with fewer than four expected per byte value, chi-square of one offset says nothing
 SUITE = 1  # a sealed clove begins with the number of its suite
 # Offsets that the wire format itself makes uneven, by what is looked at.
 NAMED = {"create": {KEY - 1}, "created": {KEY - 1}, "clove": {KEY - 1}}
@@ -51,10 +52,11 @@ def examine(name: str, strings: Sequence[bytes]) -> Verdict:
     """Entropy, chi-square and serial correlation of all bytes, and chi-square of every offset."""
     rows = np.frombuffer(b"".join(strings), np.uint8).reshape(len(strings), -1)
     counts = np.bincount(rows.ravel(), minlength=256)
-    by_offset = [chi_square_p(np.bincount(column, minlength=256)) for column in rows.T]
+    columns = rows.T if len(rows) >= LEAST_ROWS else []
+    by_offset = [chi_square_p(np.bincount(column, minlength=256)) for column in columns]
     limit = LEAST_P / rows.shape[1]
     uneven = tuple(offset for offset, p in enumerate(by_offset) if p < limit)
-    return Verdict(name, rows.size, entropy(counts), chi_square_p(counts), serial(rows), min(by_offset), uneven)
+    return Verdict(name, rows.size, entropy(counts), chi_square_p(counts), serial(rows), min(by_offset, default=1.0), uneven)
 
 
 def entropy(counts: Array) -> float:
