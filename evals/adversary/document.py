@@ -1,0 +1,54 @@
+"""`docs/attacks.md`, written from the attacks themselves and what came of them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from evals.adversary.attack import Attack, Outcome
+
+HEAD = """# Attacks
+
+What is tried against the overlay, what stands against it, and what happens when that one defence is taken away. Each row
+is an attack on the real code: relay cores, circuits, sessions and inboxes on a virtual clock, the user node and the clove
+server as they run, or sockets on loopback where the attack needs them ([evals/adversary](../evals/adversary/README.md)).
+The product has no switch for its defences: an attack without one runs with a parameter that turns it off where there is
+such a parameter, else with one function replaced for its length.
+
+```
+python -m evals.adversary                    # all of them, with and without; --only NAME
+pytest tests/attacks -k tagging              # one of them
+python -m evals.adversary --output document  # this page
+```
+
+`tests/attacks` is part of `make test`: it fails when a defence fails, when an attack fails even *without* its defence (then
+nothing was tested), and when this page's rows are not those of the code. What is not defended is in
+[overlay.md](overlay.md), section 10.
+
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """One attack, made twice."""
+
+    attack: Attack
+    defended: Outcome
+    undefended: Outcome
+
+    @property
+    def holds(self) -> bool:
+        """The defence stops it, and nothing else does."""
+        return not self.defended.won and self.undefended.won
+
+
+def rows(attacks: Sequence[Attack]) -> list[str]:
+    """What of the table is known before any attack is made, line by line."""
+    return [f"| `{a.name}` | {a.row} | {a.attacker} | {a.defence} | {a.off} |" for a in attacks]
+
+
+def document(tried: Sequence[Tried]) -> str:
+    """The page."""
+    lines = [HEAD, "| attack | kind | who | defence | without it |", "| --- | --- | --- | --- | --- |"]
+    lines += rows([each.attack for each in tried])
+    lines += ["", "## What came of them", "", "| attack | with the defence | without |", "| --- | --- | --- |"]
+    lines += [f"| `{each.attack.name}` | {each.defended.says} | {each.undefended.says} |" for each in tried]
+    return "\n".join(lines).replace("\n\n\n", "\n\n") + "\n"
