@@ -76,6 +76,10 @@ bench-forwarding: setup-env ## Time the HR-Tree and the routing decision (OUTPUT
 bench-overlay: setup-env ## Time cloves, relays and circuits against their limits (OUTPUT=json)
 	@$(BIN)/python -m evals.overlay.bench_overlay $(if $(OUTPUT),--output $(OUTPUT))
 
+.PHONY: bench-tor
+bench-tor: setup-env ## Time the overlay beside a private Tor network (needs Debian's tor; OUTPUT=json)
+	@$(BIN)/python -m evals.overlay.bench_tor $(if $(OUTPUT),--output $(OUTPUT))
+
 .PHONY: bench-ledger
 bench-ledger: setup-env ## Time the ledger beside CometBFT's own kvstore, 4 validators each (OUTPUT=json)
 	@$(SETUP) --only cometbft $(if $(OUTPUT),>&2)
