@@ -1,20 +1,43 @@
-"""`planetserve keys`: make a node's key file, or show its public half. Secrets are never printed."""
+"""`planetserve keys`: make a node's key file, or show its public half, and make the API keys of a gateway.
+
+A node's secrets are never printed; an API key is printed once, because it is nowhere else.
+"""
 
 import argparse
+import secrets
 import sys
 from pathlib import Path
 from typing import Any
 
+from network.aio.files import replace
 from network.aio.keys import NodeKeys, create, load
 from network.cli import home
 from network.cli.output import run, show_fields, show_json
+from network.gateway.api_keys import new_key, parse_keys
 
 
 async def keys(arguments: argparse.Namespace) -> int:
-    """Make or show one key file."""
+    """Make or show one key file, or add an API key to a gateway's."""
+    if arguments.what == "api":
+        return _add_api_key(Path(arguments.file), arguments.name, arguments.output)
     path = _path(arguments.file, arguments.home)
     document = view(path, create(path) if arguments.what == "new" else load(path))
     if arguments.output == "json":
+        show_json(document)
+    else:
+        show_fields(document)
+    return 0
+
+
+def _add_api_key(path: Path, name: str, output: str) -> int:
+    """Append a new key's hash to the file, and print the key."""
+    held = path.read_text() if path.exists() else ""
+    key, line = new_key(name, secrets.token_bytes)
+    text = held + ("" if not held or held.endswith("\n") else "\n") + line + "\n"
+    parse_keys(text, str(path))
+    replace(path, text)
+    document = {"file": str(path), "name": name, "key": key}
+    if output == "json":
         show_json(document)
     else:
         show_fields(document)
@@ -46,6 +69,11 @@ def parser() -> argparse.ArgumentParser:
         kind.add_argument("file", help="a key file" if name == "new" else "a key file, or the name of a node in the home")
         kind.add_argument("--output", choices=("text", "json"), default="text")
         home.add_arguments(kind)
+    meaning = "make an API key of a gateway: its hash goes into FILE, the key is printed once"
+    api = kinds.add_parser("api", help=meaning, description=meaning)
+    api.add_argument("file", help="the file that [gateway] api_keys names")
+    api.add_argument("name", help="whose key it is, one word")
+    api.add_argument("--output", choices=("text", "json"), default="text")
     return top
 
 

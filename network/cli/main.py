@@ -32,7 +32,7 @@ A decentralised, anonymous, verifiable network for serving open language models.
   query       read the ledger, proven: nodes, node, epoch, params, tx, directory, committee, validators, proposals,
               proposal, transcript
   tx          write to the ledger: register, update, retire, propose, vote
-  keys        a node's keys: new, show
+  keys        a node's keys: new, show; a gateway's API keys: api
   validator   init, start, status, doctor, reset, rollback, snapshot, restore, export, guard, upgrade, systemd
   relay       start: run a relay
   node        start: run a model node

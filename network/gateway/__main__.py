@@ -8,6 +8,7 @@ import asyncio
 import logging
 import secrets
 import signal
+import ssl
 import sys
 import time
 import tomllib
@@ -31,6 +32,7 @@ from network.gateway.affinity import Affinity
 from network.gateway.aio.answering import GatewayParts
 from network.gateway.aio.metrics import GatewayMetrics
 from network.gateway.aio.server import GatewayServer
+from network.gateway.api_keys import ApiKeys, parse_keys
 from network.gateway.config import GatewayConfig, from_mapping
 from network.ids import Role
 
@@ -62,7 +64,9 @@ class Gateway:
             rng=secrets.token_bytes,
             clock=time.time,
         )
-        self._server = GatewayServer(parts, self.not_ready, config.group, config.temperature_milli, config.max_tokens)
+        self._server = GatewayServer(
+            parts, self.not_ready, config.group, config.temperature_milli, config.max_tokens, keys=_api_keys(config)
+        )
         self._metrics.path_sets.set_function(lambda: self._user_node.status().path_sets_ready)
         self._metrics.live_nodes.set_function(lambda: len(client.directory_now.record.entries))
         self._metrics.directory_height.set_function(lambda: client.directory_now.height)
@@ -82,7 +86,7 @@ class Gateway:
             await ops.start()
             await self._listen(runner)
             await self._user_node.start()
-            log.info("listening", extra={"fields": {"base_url": f"http://{self._config.node.listen}/v1"}})
+            log.info("listening", extra={"fields": {"base_url": self._base_url()}})
             await self._until_stopped(stop)
         finally:
             await runner.cleanup()
@@ -94,11 +98,14 @@ class Gateway:
         await runner.setup()
         listen = self._config.node.listen
         try:
-            await web.TCPSite(runner, listen.host, listen.port).start()
+            await web.TCPSite(runner, listen.host, listen.port, ssl_context=_certificate(self._config)).start()
         except OSError as error:
             raise ConfigError(
                 f"node.listen: cannot listen on {listen} ({error.strerror}); stop what uses the port, or choose another"
             ) from error
+
+    def _base_url(self) -> str:
+        return f"{'https' if self._config.certificate else 'http'}://{self._config.node.listen}/v1"
 
     async def _until_stopped(self, stop: asyncio.Event) -> None:
         """Run the background work until somebody asks to stop, or one piece of it fails."""
@@ -139,12 +146,34 @@ class Gateway:
             "ready": not reason,
             "reason": reason,
             "node_id": self._keys.node_id.hex(),
-            "base_url": f"http://{self._config.node.listen}/v1",
+            "base_url": self._base_url(),
             "models": list(self._client.directory_now.groups()),
             "directory_height": self._client.directory_now.height,
             "path_sets_ready": overlay.path_sets_ready,
             "circuits_open": overlay.circuits_open,
         }
+
+
+def _api_keys(config: GatewayConfig) -> ApiKeys | None:
+    """The keys in the named file. Raises ConfigError."""
+    if config.api_keys is None:
+        return None
+    try:
+        return parse_keys(config.api_keys.read_text(), f"gateway.api_keys, {config.api_keys}")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"gateway.api_keys: {config.api_keys} cannot be read: {error}") from error
+
+
+def _certificate(config: GatewayConfig) -> ssl.SSLContext | None:
+    """TLS with the operator's certificate, where one is named. Raises ConfigError."""
+    if config.certificate is None:
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    try:
+        context.load_cert_chain(config.certificate, config.certificate_key)
+    except (OSError, ssl.SSLError) as error:
+        raise ConfigError(f"gateway.tls_certificate: {config.certificate} and tls_key cannot be used: {error}") from error
+    return context
 
 
 def start(path: Path) -> int:

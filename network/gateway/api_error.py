@@ -24,6 +24,7 @@ CATALOGUE: dict[str, Failure] = {
     "empty_messages": Failure(400, "Send at least one message with a role and content."),
     "unsupported_parameter": Failure(400, "Leave the field out; docs/gateway.md lists what the network carries."),
     "context_length_exceeded": Failure(400, "Shorten the prompt or lower max_tokens."),
+    "invalid_api_key": Failure(401, "Send a key of this gateway as `Authorization: Bearer KEY`: planetserve keys api."),
     "model_not_found": Failure(404, "Ask /v1/models for the models that are served now."),
     "not_found": Failure(404, "The base URL ends in /v1; the paths are listed in docs/gateway.md."),
     "method_not_allowed": Failure(405, "Use the method that docs/gateway.md lists for this path."),

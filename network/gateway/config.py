@@ -18,6 +18,9 @@ class GatewayConfig:
     temperature_milli: int
     max_tokens: int
     path_sets: int
+    api_keys: Path | None
+    certificate: Path | None
+    certificate_key: Path | None
     sealing: Sealing
 
 
@@ -26,13 +29,43 @@ def from_mapping(raw: Mapping[str, object], home: Path) -> GatewayConfig:
     known_tables(raw, ("node", "gateway", "overlay"))
     gateway, overlay = Table(raw, "gateway", optional=True), Table(raw, "overlay", optional=True)
     config = GatewayConfig(
-        node=node_config(raw, home),
+        node=node_config(raw, home, "guarded"),
         group=gateway.text("group", ""),
         temperature_milli=gateway.integer("temperature_milli", 600, high=2000),
         max_tokens=gateway.integer("max_tokens", 256, low=1, high=MAX_TOKENS),
         path_sets=overlay.integer("path_sets", 2, low=1, high=8),
+        api_keys=_optional(gateway, "api_keys", home),
+        certificate=_optional(gateway, "tls_certificate", home),
+        certificate_key=_optional(gateway, "tls_key", home),
         sealing=Sealing(overlay.text("seal", "auto", choices=SEALS), overlay.text("padding", "pow2", choices=PADDINGS)),
     )
+    plain = gateway.flag("plain_http", False)
     gateway.done()
     overlay.done()
+    _check_port(gateway, config, plain)
     return config
+
+
+def _optional(table: Table, key: str, home: Path) -> Path | None:
+    return table.path(key, home) if table.has(key) else None
+
+
+def _check_port(table: Table, config: GatewayConfig, plain: bool) -> None:
+    """Off loopback a gateway takes nobody without a key, and says prompts in clear only when told to."""
+    if (config.certificate is None) != (config.certificate_key is None):
+        raise table.bad("tls_certificate", "and gateway.tls_key go together")
+    listen = config.node.listen
+    if listen.is_loopback:
+        return
+    if config.api_keys is None:
+        raise table.bad(
+            "api_keys",
+            f"is missing: on {listen} anybody could ask in your name. Make a key by planetserve keys api FILE NAME and set "
+            "gateway.api_keys to FILE, or listen on 127.0.0.1",
+        )
+    if config.certificate is None and not plain:
+        raise table.bad(
+            "tls_certificate",
+            f"is missing: on {listen} prompts would pass your network in clear. Set gateway.tls_certificate and tls_key, or "
+            "gateway.plain_http = true where the way to this port is protected otherwise",
+        )

@@ -10,6 +10,7 @@ from aiohttp import web
 from network.directory import Directory
 from network.gateway.aio.answering import Answering, GatewayParts
 from network.gateway.api_error import ApiError
+from network.gateway.api_keys import ApiKeys
 from network.gateway.entries import served_models
 from network.gateway.openai_request import Defaults, parse
 from network.inference import Endpoint
@@ -18,6 +19,7 @@ log = logging.getLogger(__name__)
 
 MAX_HTTP_BODY = 2 * 1024 * 1024
 MAX_IN_FLIGHT = 64
+HEALTH = "/health"
 REQUEST_ID = web.RequestKey("request_id", str)
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -26,13 +28,20 @@ class GatewayServer:
     """Routes and their handlers. `ready()` answers with an empty string, or with the reason why requests would fail now."""
 
     def __init__(
-        self, parts: GatewayParts, ready: Callable[[], str], group: str, temperature_milli: int, max_tokens: int
+        self,
+        parts: GatewayParts,
+        ready: Callable[[], str],
+        group: str,
+        temperature_milli: int,
+        max_tokens: int,
+        keys: ApiKeys | None = None,
     ) -> None:
         self._parts = parts
         self._ready = ready
         self._group = group
         self._temperature_milli = temperature_milli
         self._max_tokens = max_tokens
+        self._keys = keys
         self._in_flight = 0
 
     def app(self) -> web.Application:
@@ -45,7 +54,7 @@ class GatewayServer:
                 web.post("/v1/completions", self._completion),
                 web.get("/v1/models", self._models),
                 web.get("/v1/models/{model:.+}", self._model),
-                web.get("/health", self._health),
+                web.get(HEALTH, self._health),
             ]
         )
         return app
@@ -55,6 +64,8 @@ class GatewayServer:
         """Every failure leaves in OpenAI's shape with the request's id."""
         request[REQUEST_ID] = f"req_{self._parts.rng(12).hex()}"
         try:
+            if self._keys and request.path != HEALTH and not self._keys.admits(request.headers.get("Authorization")):
+                raise ApiError("invalid_api_key", "this gateway has not been given your API key")
             return await handler(request)
         except ApiError as error:
             return _failed(request, error)

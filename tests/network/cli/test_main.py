@@ -15,6 +15,7 @@ from network.chain_tx import GroupChange, TxKind, UpgradePlan, ValidatorChange, 
 from network.cli import chat, home, keys, output, proposals, query, tx
 from network.cli.main import HELP, MODULES, ROLES
 from network.config import TrustRoot
+from network.gateway.api_keys import parse_keys
 
 ROOT = Path(__file__).parent.parent.parent.parent
 DOCUMENT = ROOT / "docs" / "cli.md"
@@ -54,6 +55,17 @@ def test_exit_codes_and_words(words: tuple[str, ...], code: int, says: str, tmp_
     assert done.returncode == code, done
     assert says in done.stdout + done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_an_api_key_is_printed_once_and_kept_as_a_hash(tmp_path: Path) -> None:
+    made = [json.loads(run("keys", "api", "api.txt", name, "--output", "json", cwd=tmp_path).stdout) for name in ("a", "b")]
+    kept = (tmp_path / "api.txt").read_text()
+    held = parse_keys(kept, "api.txt")
+    for one in made:
+        assert held.admits(f"Bearer {one['key']}") and one["key"][3:] not in kept
+    twice = run("keys", "api", "api.txt", "a", cwd=tmp_path)
+    assert twice.returncode == 3 and "line 3: the name a" in twice.stderr
+    assert (tmp_path / "api.txt").read_text() == kept and (tmp_path / "api.txt").stat().st_mode & 0o077 == 0
 
 
 def test_keys_are_made_and_shown(tmp_path: Path) -> None:

@@ -39,8 +39,21 @@ def test_defaults_and_values() -> None:
         ({"overlay": {"seal": "plain"}}, "overlay.seal"),
         ({"overlay": {"padding": "none"}}, "overlay.padding"),
         ({"relay": {}}, r"\[relay\]"),
+        ({"gateway": {"tls_key": "k.pem"}}, "gateway.tls_certificate and gateway.tls_key"),
+        ({"node": {**NODE, "listen": "0.0.0.0:8700"}}, "gateway.api_keys is missing"),
+        ({"node": {**NODE, "listen": "192.0.2.1:8700"}, "gateway": {"api_keys": "k"}}, "gateway.tls_certificate is missing"),
+        ({"node": {**NODE, "metrics": "0.0.0.0:9700"}}, "node.metrics .* loopback only"),
+        ({"node": {**NODE, "advertise": "192.0.2.1:8700"}}, "node.advertise"),
     ],
 )
 def test_a_bad_value_names_its_key(extra: dict[str, Any], words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         from_mapping({"node": NODE, **extra}, Path("/net/gateway"))
+
+
+def test_off_loopback_a_gateway_has_keys_and_says_how_prompts_reach_it() -> None:
+    node = {**NODE, "listen": "192.0.2.1:8700"}
+    sealed = {"api_keys": "keys", "tls_certificate": "c.pem", "tls_key": "k.pem"}
+    config = from_mapping({"node": node, "gateway": sealed}, Path("/net/gateway"))
+    assert config.api_keys == Path("/net/gateway/keys") and config.certificate == Path("/net/gateway/c.pem")
+    assert from_mapping({"node": node, "gateway": {"api_keys": "keys", "plain_http": True}}, Path("/net")).certificate is None

@@ -125,6 +125,7 @@ class Gateway:
     overlay: FakeOverlay
     metrics: GatewayMetrics
     entries: list[DirectoryEntry]
+    parts: Any = None
     unready: str = ""
 
 
@@ -148,6 +149,7 @@ async def gateway() -> AsyncIterator[Gateway]:
         clock=lambda: 1_700_000_000.0,
         patience=0.05,
     )
+    held.parts = parts
     runner = web.AppRunner(GatewayServer(parts, lambda: held.unready, "", 600, 256).app(), handler_cancellation=True)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)

@@ -2,14 +2,18 @@
 
 import asyncio
 import json
+import os
 from collections.abc import AsyncIterator
 from typing import Any
 
 import aiohttp
 import openai
 import pytest
+from aiohttp import web
 
 from network.chain_records import DirectoryEntry
+from network.gateway.aio.server import GatewayServer
+from network.gateway.api_keys import new_key, parse_keys
 from network.inference import FrameKind, InferenceRequest, ReplyFrame
 from network.session import NoCircuits, ReplyTimeout, ReplyTruncated
 
@@ -307,3 +311,26 @@ async def test_health_says_why(gateway: Any) -> None:
             gateway.unready = unready
             async with session.get(gateway.url.removesuffix("/v1") + "/health") as response:
                 assert (response.status, (await response.json())["reason"]) == (status, unready)
+
+
+async def test_a_gateway_with_keys_answers_nobody_without_one(gateway: Any) -> None:
+    key, line = new_key("laptop", os.urandom)
+    server = GatewayServer(gateway.parts, lambda: "", "", 600, 256, keys=parse_keys(line, "keys"))
+    runner = web.AppRunner(server.app())
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    async with openai.AsyncOpenAI(base_url=f"{url}/v1", api_key=key, max_retries=0) as sdk:
+        assert await sdk.models.list()
+    async with openai.AsyncOpenAI(base_url=f"{url}/v1", api_key="ps-wrong", max_retries=0) as sdk:
+        with pytest.raises(openai.AuthenticationError) as caught:
+            await sdk.chat.completions.create(model="m", messages=[{"role": "user", "content": "hi"}])
+        assert caught.value.code == "invalid_api_key" and "ps-wrong" not in str(caught.value)
+    async with aiohttp.ClientSession() as session:
+        for path in ("/v1/models", "/v1/models/m", "/v1/chat/completions", "/v1/completions", "/none"):
+            async with session.post(url + path, data=b"{}") as response:
+                assert response.status == 401 and response.headers["x-request-id"]
+        async with session.get(url + "/health") as response:
+            assert response.status == 200
+    assert not gateway.overlay.asked
+    await runner.cleanup()
