@@ -9,7 +9,7 @@ used. Implements `docs/overlay.md` section 11.
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from statistics import median_low
+from statistics import median, median_low
 
 from network.chain_params import MAX_NODES
 from network.chain_records import DirectoryEntry
@@ -135,7 +135,12 @@ class Gossip:
         heights = [row.beat.height for row in self._live(now) if self._directory().get(row.beat.node_id) is not None]
         return median_low(heights) if heights else 0
 
-    def status(self, now: float) -> dict[str, int | bool]:
+    def clock_offset(self, now: float) -> float | None:
+        """By how many seconds the neighbours' clocks are ahead of ours, less the seconds that their heartbeats travel."""
+        offsets = [row.beat.time / 1000 - row.at for row in self._live(now)]
+        return round(median(offsets), 1) if offsets else None
+
+    def status(self, now: float) -> dict[str, int | bool | float | None]:
         """What an operator may read: counts of nodes, and no node's name."""
         return {
             "heard": len(self._live(now)),
@@ -143,6 +148,7 @@ class Gossip:
             "silent_relays": self._liveness.silent_relays(now),
             "doubted": self._liveness.is_doubted(now),
             "height": self.height(now),
+            "clock_offset_s": self.clock_offset(now),
         }
 
     def failed(self, node_id: bytes, now: float) -> None:

@@ -53,7 +53,7 @@ class Neighbours:
         """Why this node does not register; empty when nothing keeps it."""
         return self._check.trouble
 
-    def status(self) -> dict[str, int | bool]:
+    def status(self) -> dict[str, int | bool | float | None]:
         """For the node's status page."""
         return self._gossip.status(time.time())
 

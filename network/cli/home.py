@@ -43,14 +43,19 @@ class Place:
             ) from error
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The flags by which every command finds its network."""
+def add_home(parser: argparse.ArgumentParser) -> None:
+    """The flag that names a network's folder."""
     parser.add_argument(
         "--home",
         type=Path,
         default=Path(os.environ.get("PLANETSERVE_HOME", ".localnet")),
         help="folder of the network (default: $PLANETSERVE_HOME, else .localnet)",
     )
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The flags by which every command finds its network."""
+    add_home(parser)
     parser.add_argument(
         "--rpc", action="append", metavar="URL", help="a CometBFT RPC address; may be given several times (default: the home's)"
     )

@@ -85,6 +85,9 @@ def test_everybody_hears_of_everybody_and_nobody_is_out(town: Town) -> None:
         town.round()
     assert all(town.out(name) == set() for name in town.alive)
     assert {node.height(town.now) for node in town.nodes.values()} == {5}
+    status = town.nodes[sorted(town.nodes)[0]].status(town.now)
+    assert (status["heard"], status["silent_relays"], status["doubted"], status["newcomers"]) == (15, 0, False, 0)
+    assert -10.0 < float(status["clock_offset_s"] or 0) <= 0.0
 
 
 def test_who_dies_is_out_everywhere_within_seconds_and_back_when_it_returns(town: Town) -> None:

@@ -1,5 +1,6 @@
 """The `planetserve` command as a shell sees it: help, exit codes, words that help, and a document that lists it all."""
 
+import base64
 import json
 import re
 import subprocess
@@ -48,6 +49,8 @@ def run(*words: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
         (("chat", "hi", "--base-url", "http://127.0.0.1:9/v1"), 4, "planetserve localnet up"),
         (("keys", "show", "none.json"), 5, "cannot be read"),
         (("tx", "retire", "--keys", "none.json"), 5, "cannot be read"),
+        (("doctor",), 2, "name a node"),
+        (("doctor", "relay-0", "--home", "nowhere"), 3, "nowhere/relay-0/config.toml"),
     ],
 )
 def test_exit_codes_and_words(words: tuple[str, ...], code: int, says: str, tmp_path: Path) -> None:
@@ -66,6 +69,34 @@ def test_an_api_key_is_printed_once_and_kept_as_a_hash(tmp_path: Path) -> None:
     twice = run("keys", "api", "api.txt", "a", cwd=tmp_path)
     assert twice.returncode == 3 and "line 3: the name a" in twice.stderr
     assert (tmp_path / "api.txt").read_text() == kept and (tmp_path / "api.txt").stat().st_mode & 0o077 == 0
+
+
+def test_the_doctor_says_what_is_wrong_with_a_node_that_does_not_run(tmp_path: Path) -> None:
+    key = {"type": "tendermint/PubKeyEd25519", "value": base64.b64encode(bytes(32)).decode()}
+    genesis = {
+        "genesis_time": "2026-11-21T00:00:00Z",
+        "chain_id": "test",
+        "initial_height": "1",
+        "validators": [{"pub_key": key, "power": "1"}],
+    }
+    (tmp_path / "genesis.json").write_text(json.dumps(genesis))
+    (tmp_path / "config.toml").write_text(
+        '[node]\nname = "r"\nchain_id = "test"\nlisten = "127.0.0.1:9"\nmetrics = "127.0.0.1:9"\nfamily = "f"\n'
+        'rpc = ["http://127.0.0.1:9"]\ngenesis = "genesis.json"\nkeys = "keys.json"\n'
+    )
+    done = run("doctor", "--config", "config.toml", "--output", "json", cwd=tmp_path)
+    assert done.returncode == 4 and not done.stderr, done
+    document = json.loads(done.stdout)
+    verdicts = {finding["check"]: finding["verdict"] for finding in document["findings"]}
+    assert not document["well"] and [check for check, verdict in verdicts.items() if verdict == "bad"] == [
+        "chain",
+        "process",
+        "port",
+    ]
+    assert verdicts["keys"] == "warning" and verdicts["reachable"] == "ok"
+    (tmp_path / "config.toml").write_text('[node]\nname = "v"\n[comet]\n')
+    told = run("doctor", "--config", "config.toml", cwd=tmp_path)
+    assert told.returncode == 2 and "planetserve validator doctor" in told.stderr
 
 
 def test_keys_are_made_and_shown(tmp_path: Path) -> None:
