@@ -10,12 +10,16 @@ from hashlib import sha256 as _sha256
 import nacl.bindings
 import nacl.exceptions
 from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers import Cipher
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.ciphers.algorithms import AES256
+from cryptography.hazmat.primitives.ciphers.modes import GCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from network.errors import CryptoError
 
+Buffer = bytes | memoryview
 KEY_LENGTH = 32
 MLKEM768_KEY_LENGTH = 1184
 HYBRID_KEY_LENGTH = MLKEM768_KEY_LENGTH + KEY_LENGTH  # ML-KEM-768, X25519
@@ -26,10 +30,7 @@ NONCE_LENGTH = 12
 
 def sha256(*parts: bytes) -> bytes:
     """SHA-256 of the concatenated parts."""
-    digest = _sha256()
-    for part in parts:
-        digest.update(part)
-    return digest.digest()
+    return _sha256(b"".join(parts)).digest()
 
 
 class SigningKey:
@@ -118,12 +119,34 @@ def derive(secret: bytes, *, salt: bytes, info: bytes, length: int) -> bytes:
     return HKDF(algorithm=SHA256(), length=length, salt=salt, info=info).derive(secret)
 
 
+def seal_joined(key: bytes, nonce: bytes, head: bytes, rest: bytes, associated: bytes, into: memoryview) -> None:
+    """`seal` of head | rest, written to the front of `into`: what is large is neither joined nor copied first."""
+    encryptor = Cipher(AES256(key), GCM(nonce)).encryptor()
+    encryptor.authenticate_additional_data(associated)
+    end = encryptor.update_into(head, into)
+    end += encryptor.update_into(rest, into[end:])
+    encryptor.finalize()
+    into[end : end + TAG_LENGTH] = encryptor.tag
+
+
+def open_split(key: bytes, nonce: bytes, sealed: memoryview, head: int, associated: bytes = b"") -> tuple[bytes, bytes]:
+    """The plaintext of `seal` in two parts, the first `head` bytes long. Raises CryptoError when the tag does not verify."""
+    decryptor = Cipher(AES256(key), GCM(nonce)).decryptor()
+    decryptor.authenticate_additional_data(associated)
+    opened = decryptor.update(sealed[:head]), decryptor.update(sealed[head:-TAG_LENGTH])
+    try:
+        decryptor.finalize_with_tag(bytes(sealed[-TAG_LENGTH:]))
+    except InvalidTag as error:
+        raise CryptoError("an AEAD tag does not verify") from error
+    return opened
+
+
 def seal(key: bytes, nonce: bytes, plaintext: bytes, associated: bytes = b"") -> bytes:
     """AES-256-GCM: ciphertext followed by its 16-byte tag. A (key, nonce) pair must never repeat."""
     return AESGCM(key).encrypt(nonce, plaintext, associated)
 
 
-def open_sealed(key: bytes, nonce: bytes, sealed: bytes, associated: bytes = b"") -> bytes:
+def open_sealed(key: bytes, nonce: bytes, sealed: Buffer, associated: bytes = b"") -> bytes:
     """The plaintext of `seal`. Raises CryptoError when the tag does not verify."""
     try:
         return AESGCM(key).decrypt(nonce, sealed, associated)

@@ -2,61 +2,123 @@
 
 The message is encrypted with a fresh AES-256-GCM key that it commits to; the ciphertext is dispersed (XOR parity when
 n = k + 1, Reed-Solomon through zfec otherwise) and the key is shared so that fewer than k shares are uniformly random
-whatever the key is. Implements `docs/overlay.md` section 5; reasons in `docs/adr/0030-s-ida.md`.
+whatever the key is. Implements `docs/overlay.md` section 5; reasons in `docs/adr/0030-s-ida.md`, of the buffers in
+`docs/adr/0115-buffers-of-large-messages.md`.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cache
+from itertools import combinations, islice
+from typing import NamedTuple
 
 import numpy as np
 import zfec
 
-from network.crypto import KEY_LENGTH, NONCE_LENGTH, open_sealed, seal, sha256
+from network.buffers import BufferPool
+from network.crypto import KEY_LENGTH, NONCE_LENGTH, TAG_LENGTH, Buffer, open_sealed, open_split, seal, seal_joined, sha256
 from network.errors import CryptoError, LocalProtocolError
 from network.freshness import Rng
 from network.geometry import COMMITMENT
 
 _COMMITMENT_DOMAIN = b"planetserve/sida-key/1"
 _NO_NONCE = bytes(NONCE_LENGTH)  # sound: every key encrypts exactly one message
+_OVERHEAD = COMMITMENT + TAG_LENGTH
+_LARGE = 64 * 1024  # from here on fresh memory costs more than the encryption
+_SMALL_XOR = 512
+_TRIES = 4
+_pool = BufferPool()
 
 
-@dataclass(frozen=True, slots=True)
-class Slice:
+class Slice(NamedTuple):
     """One of n slices: a share of the key and a fragment of the ciphertext."""
 
-    index: int
+    index: int  # type: ignore[assignment]  # hides a method of tuples that nobody calls
     share: bytes
-    fragment: bytes
+    fragment: Buffer
 
 
 def split(message: bytes, n: int, k: int, rng: Rng) -> tuple[Slice, ...]:
     """n slices of `message`, indexed from 0; the fragments are ceil(total / k) bytes each."""
-    key = rng(KEY_LENGTH)
-    sealed = seal(key, _NO_NONCE, _commitment(key) + message, bytes((n, k)))
-    shares = share_key(key, n, k, rng)
-    fragments = disperse(sealed, n, k)
-    return tuple(Slice(index, share, part) for index, (share, part) in enumerate(zip(shares, fragments, strict=True)))
+    drawn = rng(KEY_LENGTH * k)
+    key = drawn[:KEY_LENGTH]
+    large = n == k + 1 and len(message) >= _LARGE
+    fragments = _disperse_large(key, message, k) if large else disperse(_encrypt(key, message, n, k), n, k)
+    return tuple(map(Slice._make, zip(range(n), share_key(drawn, n, k), fragments, strict=True)))
 
 
 def combine(slices: Mapping[int, Slice], n: int, k: int, total: int) -> bytes:
-    """The message behind any k of the n slices. `total` is the ciphertext's length. Raises CryptoError."""
-    chosen = dict(sorted(slices.items())[:k])
-    sealed = gather({i: s.fragment for i, s in chosen.items()}, n, k, total)
-    key = recover_key({i: s.share for i, s in chosen.items()}, n, k)
-    opened = open_sealed(key, _NO_NONCE, sealed, bytes((n, k)))
-    if opened[:COMMITMENT] != _commitment(key):
+    """The message behind the n slices or any k of them; `total` is the ciphertext's length. Raises CryptoError.
+
+    When some are altered, at most four choices of k are tried.
+    """
+    failure = CryptoError(f"{len(slices)} slices where {k} are needed")
+    for chosen in islice(combinations(sorted(slices), k), _TRIES):
+        try:
+            return _combine([slices[index] for index in chosen], n, k, total)
+        except CryptoError as error:
+            failure = error
+    raise failure
+
+
+def _combine(slices: list[Slice], n: int, k: int, total: int) -> bytes:
+    key = recover_key({each.index: each.share for each in slices}, n, k)
+    fragments = {each.index: each.fragment for each in slices}
+    _check_lengths(fragments, k, total)
+    aad = bytes((n, k))
+    if n == k + 1 and total >= _LARGE:
+        commitment, message = open_split(key, _NO_NONCE, _gather_large(fragments, k, total), COMMITMENT, aad)
+    else:
+        opened = open_sealed(key, _NO_NONCE, _gather(fragments, n, k, total), aad)
+        commitment, message = opened[:COMMITMENT], opened[COMMITMENT:]
+    if commitment != _commitment(key):
         raise CryptoError("a message does not commit to the key that opens it")
-    return opened[COMMITMENT:]
+    return message
 
 
-def share_key(key: bytes, n: int, k: int, rng: Rng) -> list[bytes]:
-    """n shares of a key: the check symbols of a [k + n, k] MDS code over (key, k - 1 random blocks).
+def _encrypt(key: bytes, message: bytes, n: int, k: int) -> bytes:
+    return seal(key, _NO_NONCE, _commitment(key) + message, bytes((n, k)))
+
+
+def _disperse_large(key: bytes, message: bytes, k: int) -> list[memoryview]:
+    """What `disperse` makes of the encrypted message for n = k + 1, written into one used buffer."""
+    total = len(message) + _OVERHEAD
+    size = -(-total // k)
+    view = _pool.take(size * (k + 1))
+    seal_joined(key, _NO_NONCE, _commitment(key), message, bytes((k + 1, k)), view)
+    view[total : size * k] = bytes(size * k - total)
+    _fill(view, size, k, k)
+    return [view[at : at + size] for at in range(0, len(view), size)]
+
+
+def _gather_large(fragments: Mapping[int, Buffer], k: int, total: int) -> memoryview:
+    """What `gather` answers for n = k + 1, in a used buffer."""
+    size = -(-total // k)
+    view = _pool.take(size * (k + 1))
+    for index, part in fragments.items():
+        view[index * size : (index + 1) * size] = part
+    missing = next((index for index in range(k) if index not in fragments), k)
+    _fill(view, size, k, missing)
+    return view[:total]
+
+
+def _fill(view: memoryview, size: int, k: int, missing: int) -> None:
+    """Set one of the k + 1 rows to the XOR of all others."""
+    rows = np.frombuffer(view, np.uint8).reshape(k + 1, size)
+    first, *rest = (row for row in range(k + 1) if row != missing)
+    target = rows[missing]
+    target[:] = rows[first] if not rest else np.bitwise_xor(rows[first], rows[rest[0]], out=target)
+    for row in rest[1:]:
+        np.bitwise_xor(target, rows[row], out=target)
+
+
+def share_key(drawn: bytes, n: int, k: int) -> list[bytes]:
+    """n shares of a key: the check symbols of a [k + n, k] MDS code over `drawn`, the key and k - 1 random blocks.
 
     The key itself is never given out. Any k shares determine the key; with fewer, every key is equally likely.
     """
-    blocks = [key, *(rng(len(key)) for _ in range(k - 1))]
-    shares: list[bytes] = _encoder(k, k + n).encode(blocks, tuple(range(k, k + n)))
+    size = len(drawn) // k
+    encoder, checks = _shares_code(n, k)
+    shares: list[bytes] = encoder.encode([drawn[at : at + size] for at in range(0, size * k, size)], checks)
     return shares
 
 
@@ -67,30 +129,47 @@ def recover_key(shares: Mapping[int, bytes], n: int, k: int) -> bytes:
     return blocks[0]
 
 
-def disperse(data: bytes, n: int, k: int) -> list[bytes]:
+def disperse(data: bytes, n: int, k: int) -> list[Buffer]:
     """n fragments of `data`, zero-padded to a multiple of k; the first k are the data itself."""
     size = -(-len(data) // k)
-    padded = data.ljust(size * k, b"\0")
-    parts = [padded[at : at + size] for at in range(0, size * k, size)]
+    padded = data if len(data) == size * k else data.ljust(size * k, b"\0")
+    parts: list[Buffer] = [padded[at : at + size] for at in range(0, size * k, size)]
     if n == k + 1:
         return [*parts, _xor(parts)]
-    fragments: list[bytes] = _encoder(k, n).encode(parts, tuple(range(n)))
+    fragments: list[Buffer] = _encoder(k, n).encode(parts, tuple(range(n)))
     return fragments
 
 
-def gather(fragments: Mapping[int, bytes], n: int, k: int, total: int) -> bytes:
+def gather(fragments: Mapping[int, Buffer], n: int, k: int, total: int) -> bytes:
     """The `total` bytes behind exactly k fragments, by index."""
     _require(fragments, n, k)
-    if len({len(part) for part in fragments.values()}) != 1 or -(-total // k) != len(next(iter(fragments.values()))):
-        raise CryptoError("fragments of unequal length, or of another message")
+    _check_lengths(fragments, k, total)
+    return bytes(_gather(fragments, n, k, total))
+
+
+def _gather(fragments: Mapping[int, Buffer], n: int, k: int, total: int) -> Buffer:
+    """`gather` of fragments that have been checked."""
     if n != k + 1:
-        decoded: list[bytes] = _decoder(k, n).decode(list(fragments.values()), list(fragments))
-        return b"".join(decoded)[:total]
-    parts = dict(fragments)
-    missing = [index for index in range(k) if index not in parts]
-    if missing:
-        parts[missing[0]] = _xor(list(fragments.values()))
-    return b"".join(parts[index] for index in range(k))[:total]
+        parts = _decoder(k, n).decode(list(fragments.values()), list(fragments))
+    else:
+        lost = next((index for index in range(k) if index not in fragments), None)
+        repaired = b"" if lost is None else _xor(list(fragments.values()))
+        parts = [fragments.get(index, repaired) for index in range(k)]
+    joined = b"".join(parts)
+    return joined if len(joined) == total else memoryview(joined)[:total]
+
+
+def _check_lengths(fragments: Mapping[int, Buffer], k: int, total: int) -> None:
+    size = -(-total // k)
+    for part in fragments.values():
+        if len(part) != size:
+            raise CryptoError("fragments of unequal length, or of another message")
+
+
+@cache
+def _shares_code(n: int, k: int) -> tuple[zfec.Encoder, tuple[int, ...]]:
+    """The code that shares keys, and the numbers of the symbols that are given out."""
+    return zfec.Encoder(k, k + n), tuple(range(k, k + n))
 
 
 @cache
@@ -104,15 +183,21 @@ def _decoder(k: int, m: int) -> zfec.Decoder:
     return zfec.Decoder(k, m)
 
 
-def _require(given: Mapping[int, bytes], n: int, k: int) -> None:
-    if len(given) != k or not all(0 <= index < n for index in given):
+def _require(given: Mapping[int, Buffer], n: int, k: int) -> None:
+    if len(given) != k or min(given) < 0 or max(given) >= n:
         raise LocalProtocolError(f"recovery needs exactly {k} slices with an index below {n}, not {sorted(given)}")
 
 
-def _xor(parts: list[bytes]) -> bytes:
-    result = np.frombuffer(parts[0], np.uint8).copy()
+def _xor(parts: list[Buffer]) -> bytes:
+    size = len(parts[0])
+    if size <= _SMALL_XOR:
+        value = 0
+        for part in parts:
+            value ^= int.from_bytes(part, "little")
+        return value.to_bytes(size, "little")
+    result = np.frombuffer(parts[0], np.uint8)
     for part in parts[1:]:
-        result ^= np.frombuffer(part, np.uint8)
+        result = result ^ np.frombuffer(part, np.uint8)
     return result.tobytes()
 
 
