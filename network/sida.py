@@ -6,8 +6,8 @@ whatever the key is. Implements `docs/overlay.md` section 5; reasons in `docs/ad
 `docs/adr/0115-buffers-of-large-messages.md`.
 """
 
-from collections.abc import Mapping
-from functools import cache
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache, partial
 from itertools import combinations, islice
 from typing import NamedTuple
 
@@ -27,6 +27,7 @@ _LARGE = 64 * 1024  # from here on fresh memory costs more than the encryption
 _SMALL_XOR = 512
 _TRIES = 4
 _pool = BufferPool()
+_array, _number = np.frombuffer, int.from_bytes
 
 
 class Slice(NamedTuple):
@@ -37,13 +38,21 @@ class Slice(NamedTuple):
     fragment: Buffer
 
 
+_make_slice: Callable[[tuple[int, bytes, Buffer]], Slice] = partial(
+    tuple.__new__, Slice
+)  # Slice._make costs five times as much
+
+
 def split(message: bytes, n: int, k: int, rng: Rng) -> tuple[Slice, ...]:
     """n slices of `message`, indexed from 0; the fragments are ceil(total / k) bytes each."""
     drawn = rng(KEY_LENGTH * k)
     key = drawn[:KEY_LENGTH]
-    large = n == k + 1 and len(message) >= _LARGE
-    fragments = _disperse_large(key, message, k) if large else disperse(_encrypt(key, message, n, k), n, k)
-    return tuple(map(Slice._make, zip(range(n), share_key(drawn, n, k), fragments, strict=True)))
+    fragments: Sequence[Buffer]
+    if n == k + 1 and len(message) >= _LARGE:
+        fragments = _disperse_large(key, message, k)
+    else:
+        fragments = disperse(seal(key, _NO_NONCE, _commitment(key) + message, bytes((n, k))), n, k)
+    return tuple(map(_make_slice, zip(range(n), share_key(drawn, n, k), fragments, strict=True)))
 
 
 def combine(slices: Mapping[int, Slice], n: int, k: int, total: int) -> bytes:
@@ -51,32 +60,32 @@ def combine(slices: Mapping[int, Slice], n: int, k: int, total: int) -> bytes:
 
     When some are altered, at most four choices of k are tried.
     """
-    failure = CryptoError(f"{len(slices)} slices where {k} are needed")
-    for chosen in islice(combinations(sorted(slices), k), _TRIES):
+    indices = sorted(slices)
+    _require(indices[:k], n, k)
+    if len(indices) == k:
+        return _combine(slices, indices, n, k, total)
+    failure = CryptoError("no choice of slices opens")
+    for chosen in islice(combinations(indices, k), _TRIES):
         try:
-            return _combine([slices[index] for index in chosen], n, k, total)
+            return _combine(slices, list(chosen), n, k, total)
         except CryptoError as error:
             failure = error
     raise failure
 
 
-def _combine(slices: list[Slice], n: int, k: int, total: int) -> bytes:
-    key = recover_key({each.index: each.share for each in slices}, n, k)
-    fragments = {each.index: each.fragment for each in slices}
+def _combine(slices: Mapping[int, Slice], indices: list[int], n: int, k: int, total: int) -> bytes:
+    chosen = [slices[index] for index in indices]
+    key = _recover(indices, [each.share for each in chosen], n, k)
+    fragments, aad = [each.fragment for each in chosen], bytes((n, k))
     _check_lengths(fragments, k, total)
-    aad = bytes((n, k))
     if n == k + 1 and total >= _LARGE:
-        commitment, message = open_split(key, _NO_NONCE, _gather_large(fragments, k, total), COMMITMENT, aad)
+        commitment, message = open_split(key, _NO_NONCE, _gather_large(indices, fragments, k, total), COMMITMENT, aad)
     else:
-        opened = open_sealed(key, _NO_NONCE, _gather(fragments, n, k, total), aad)
+        opened = open_sealed(key, _NO_NONCE, _gather(indices, fragments, n, k, total), aad)
         commitment, message = opened[:COMMITMENT], opened[COMMITMENT:]
     if commitment != _commitment(key):
         raise CryptoError("a message does not commit to the key that opens it")
     return message
-
-
-def _encrypt(key: bytes, message: bytes, n: int, k: int) -> bytes:
-    return seal(key, _NO_NONCE, _commitment(key) + message, bytes((n, k)))
 
 
 def _disperse_large(key: bytes, message: bytes, k: int) -> list[memoryview]:
@@ -90,14 +99,14 @@ def _disperse_large(key: bytes, message: bytes, k: int) -> list[memoryview]:
     return [view[at : at + size] for at in range(0, len(view), size)]
 
 
-def _gather_large(fragments: Mapping[int, Buffer], k: int, total: int) -> memoryview:
-    """What `gather` answers for n = k + 1, in a used buffer."""
+def _gather_large(indices: list[int], fragments: list[Buffer], k: int, total: int) -> memoryview:
+    """What `_gather` answers for n = k + 1, in a used buffer."""
     size = -(-total // k)
     view = _pool.take(size * (k + 1))
-    for index, part in fragments.items():
+    for index, part in zip(indices, fragments, strict=True):
         view[index * size : (index + 1) * size] = part
-    missing = next((index for index in range(k) if index not in fragments), k)
-    _fill(view, size, k, missing)
+    if indices[-1] == k:
+        _fill(view, size, k, _missing(indices, k))
     return view[:total]
 
 
@@ -124,8 +133,13 @@ def share_key(drawn: bytes, n: int, k: int) -> list[bytes]:
 
 def recover_key(shares: Mapping[int, bytes], n: int, k: int) -> bytes:
     """The key behind exactly k shares, by index."""
-    _require(shares, n, k)
-    blocks: list[bytes] = _decoder(k, k + n).decode(list(shares.values()), [k + index for index in shares])
+    indices = sorted(shares)
+    _require(indices, n, k)
+    return _recover(indices, [shares[index] for index in indices], n, k)
+
+
+def _recover(indices: list[int], shares: list[bytes], n: int, k: int) -> bytes:
+    blocks: list[bytes] = _decoder(k, k + n).decode(shares, [k + index for index in indices])
     return blocks[0]
 
 
@@ -135,33 +149,40 @@ def disperse(data: bytes, n: int, k: int) -> list[Buffer]:
     padded = data if len(data) == size * k else data.ljust(size * k, b"\0")
     parts: list[Buffer] = [padded[at : at + size] for at in range(0, size * k, size)]
     if n == k + 1:
-        return [*parts, _xor(parts)]
+        parts.append(_xor(parts))
+        return parts
     fragments: list[Buffer] = _encoder(k, n).encode(parts, tuple(range(n)))
     return fragments
 
 
 def gather(fragments: Mapping[int, Buffer], n: int, k: int, total: int) -> bytes:
     """The `total` bytes behind exactly k fragments, by index."""
-    _require(fragments, n, k)
-    _check_lengths(fragments, k, total)
-    return bytes(_gather(fragments, n, k, total))
+    indices = sorted(fragments)
+    _require(indices, n, k)
+    parts = [fragments[index] for index in indices]
+    _check_lengths(parts, k, total)
+    return bytes(_gather(indices, parts, n, k, total))
 
 
-def _gather(fragments: Mapping[int, Buffer], n: int, k: int, total: int) -> Buffer:
-    """`gather` of fragments that have been checked."""
+def _gather(indices: list[int], parts: list[Buffer], n: int, k: int, total: int) -> Buffer:
+    """The data behind k fragments that have been checked, in the order of their indices."""
     if n != k + 1:
-        parts = _decoder(k, n).decode(list(fragments.values()), list(fragments))
-    else:
-        lost = next((index for index in range(k) if index not in fragments), None)
-        repaired = b"" if lost is None else _xor(list(fragments.values()))
-        parts = [fragments.get(index, repaired) for index in range(k)]
+        parts = _decoder(k, n).decode(parts, indices)
+    elif indices[-1] == k:
+        lost = _missing(indices, k)
+        parts = [*parts[:lost], _xor(parts), *parts[lost:-1]]
     joined = b"".join(parts)
     return joined if len(joined) == total else memoryview(joined)[:total]
 
 
-def _check_lengths(fragments: Mapping[int, Buffer], k: int, total: int) -> None:
+def _missing(indices: list[int], k: int) -> int:
+    """The one number of 0..k that is not among these k."""
+    return k * (k + 1) // 2 - sum(indices)
+
+
+def _check_lengths(fragments: list[Buffer], k: int, total: int) -> None:
     size = -(-total // k)
-    for part in fragments.values():
+    for part in fragments:
         if len(part) != size:
             raise CryptoError("fragments of unequal length, or of another message")
 
@@ -183,9 +204,9 @@ def _decoder(k: int, m: int) -> zfec.Decoder:
     return zfec.Decoder(k, m)
 
 
-def _require(given: Mapping[int, Buffer], n: int, k: int) -> None:
-    if len(given) != k or min(given) < 0 or max(given) >= n:
-        raise LocalProtocolError(f"recovery needs exactly {k} slices with an index below {n}, not {sorted(given)}")
+def _require(indices: list[int], n: int, k: int) -> None:
+    if len(indices) != k or indices[0] < 0 or indices[-1] >= n:
+        raise LocalProtocolError(f"recovery needs {k} slices with an index below {n}, not {indices}")
 
 
 def _xor(parts: list[Buffer]) -> bytes:
@@ -193,11 +214,12 @@ def _xor(parts: list[Buffer]) -> bytes:
     if size <= _SMALL_XOR:
         value = 0
         for part in parts:
-            value ^= int.from_bytes(part, "little")
+            value ^= _number(part, "little")
         return value.to_bytes(size, "little")
-    result = np.frombuffer(parts[0], np.uint8)
-    for part in parts[1:]:
-        result = result ^ np.frombuffer(part, np.uint8)
+    rows = [_array(part, np.uint8) for part in parts]
+    result = rows[0] ^ rows[1] if len(rows) > 1 else rows[0]
+    for row in rows[2:]:
+        result ^= row
     return result.tobytes()
 
 
