@@ -203,7 +203,7 @@ class PathKeeper:
 
     async def _build(self, chosen: PathSet, accept: int) -> bool:
         """Build one path set, of at least `accept` circuits. True when it is ready."""
-        self._history.forget_absent(self._directory())
+        self._history.forget_absent(self._directory(), self._clock())
         circuits: list[OpenCircuit | None] = [None] * GEOMETRY.n
         await self._build_missing(circuits, chosen)
         for _ in range(REPLACEMENTS):

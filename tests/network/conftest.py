@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
@@ -172,14 +172,14 @@ def model_node(draw: Callable[[int], bytes]) -> tuple[bytes, DirectoryEntry]:
 
 @pytest.fixture
 def directory_of(draw: Callable[[int], bytes]) -> Callable[..., Directory]:
-    """Makes a directory of relays; `families` names each one's family."""
+    """Makes a directory of trusted relays; `families` names each one's family."""
 
-    def make(families: Sequence[str]) -> Directory:
+    def make(families: Sequence[str], addresses: Sequence[str] = ()) -> Directory:
         entries = []
         for number, family in enumerate(families):
             _, entry = _entry(number, Role.RELAY, draw)
-            fields = {name: getattr(entry, name) for name in ("node_id", "signing_key", "onion_key", "role", "name", "address")}
-            entries.append(DirectoryEntry(**fields, family=family))
+            address = addresses[number] if addresses else entry.address
+            entries.append(replace(entry, family=family, address=address, trusted=True))
         entries.sort(key=lambda each: each.node_id)
         return Directory(DirectoryRecord("test-chain", 1, 10, b"", tuple(entries)), 10)
 

@@ -1,0 +1,47 @@
+"""The guards on disk: one file beside a role's keys, readable by its owner only, replaced whole or not at all."""
+
+import os
+import secrets
+from pathlib import Path
+
+from network.errors import ConfigError, DecodeError
+from network.guard_file import LONGEST_FILE, guards_from_json, guards_to_json
+from network.guards import GuardRules, GuardSet
+
+
+class GuardStore:
+    """One role's guards. Whoever reads the file knows which relays see this user's address."""
+
+    def __init__(self, path: Path, chain_id: str) -> None:
+        self._path = path
+        self._chain_id = chain_id
+
+    def load(self, rules: GuardRules) -> GuardSet:
+        """The kept guards, or none yet. Raises ConfigError when the file cannot be used."""
+        try:
+            with self._path.open("rb") as file:
+                raw = file.read(LONGEST_FILE + 1)
+            if len(raw) > LONGEST_FILE:
+                raise DecodeError(f"longer than {LONGEST_FILE} bytes")
+            return guards_from_json(raw.decode(), self._chain_id, rules)
+        except FileNotFoundError:
+            return GuardSet(rules)
+        except (OSError, UnicodeDecodeError, DecodeError) as error:
+            raise ConfigError(
+                f"{self._path}: the guards cannot be read ({error}); restore the file, or remove it to have new guards chosen"
+            ) from error
+
+    def save(self, guards: GuardSet) -> None:
+        """Replace the file. Raises OSError."""
+        text = guards_to_json(guards, self._chain_id)
+        partial = self._path.with_name(f".{self._path.name}.{secrets.token_hex(4)}")
+        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        try:
+            with os.fdopen(descriptor, "w") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            partial.replace(self._path)
+        except OSError:
+            partial.unlink(missing_ok=True)
+            raise

@@ -1,0 +1,72 @@
+"""The guards as one JSON text: what is kept between starts. Times are whole Unix seconds; the file names its chain.
+
+A text that is not exactly of this form is refused whole: guards that are silently chosen anew are what an attacker would want.
+"""
+
+import json
+from collections.abc import Mapping
+
+from network.errors import DecodeError
+from network.guards import Guard, GuardRules, GuardSet
+from network.ids import NODE_ID_LENGTH
+from network.path_scores import MOST_TRIES, Score
+
+VERSION = 1
+LONGEST_FILE = 65_536
+_TIMES = ("sampled_at", "expires_at", "failed_at", "retry_at", "unlisted_since")
+_COUNTS = ("confirmed", "failures")
+_LATEST = 2**40
+
+
+def guards_to_json(guards: GuardSet, chain_id: str) -> str:
+    """The text to keep."""
+    return json.dumps({"version": VERSION, "chain_id": chain_id, "guards": [_row(guard) for guard in guards.guards]}, indent=1)
+
+
+def guards_from_json(text: str, chain_id: str, rules: GuardRules) -> GuardSet:
+    """The guards in `text`; none when they were chosen on another chain. Raises DecodeError."""
+    try:
+        document = json.loads(text)
+        if document["version"] != VERSION or not isinstance(document["chain_id"], str):
+            raise ValueError(f"version {document['version']} is not known")
+        guards = [_guard(row) for row in document["guards"]]
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise DecodeError(f"not a list of guards: {error}") from error
+    if len({guard.node_id for guard in guards}) != len(guards) or len(guards) > rules.most_sample:
+        raise DecodeError("not a list of guards: one is named twice, or there are too many")
+    return GuardSet(rules, guards if document["chain_id"] == chain_id else ())
+
+
+def _row(guard: Guard) -> dict[str, object]:
+    numbers = {name: int(getattr(guard, name)) for name in (*_TIMES, *_COUNTS)}
+    score = {"tries": guard.score.tries, "successes": guard.score.successes}
+    return {"node_id": guard.node_id.hex(), "demoted": guard.demoted, **score, **numbers}
+
+
+def _guard(row: Mapping[str, object]) -> Guard:
+    node_id = bytes.fromhex(str(row["node_id"]))
+    if len(node_id) != NODE_ID_LENGTH or not isinstance(row["demoted"], bool):
+        raise ValueError("a node id or a mark has the wrong form")
+    tries, successes = _number(row, "tries"), _number(row, "successes")
+    if not successes <= tries <= MOST_TRIES:
+        raise ValueError("more successes than tries")
+    times = {name: float(_number(row, name)) for name in _TIMES}
+    return Guard(
+        node_id,
+        times["sampled_at"],
+        times["expires_at"],
+        confirmed=_number(row, "confirmed"),
+        failures=_number(row, "failures"),
+        failed_at=times["failed_at"],
+        retry_at=times["retry_at"],
+        unlisted_since=times["unlisted_since"],
+        demoted=row["demoted"],
+        score=Score(tries, successes, successes / tries if tries else 1.0),
+    )
+
+
+def _number(row: Mapping[str, object], name: str) -> int:
+    value = row[name]
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < _LATEST:
+        raise ValueError(f"{name} is not a number within bounds")
+    return value
