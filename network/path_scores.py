@@ -101,10 +101,10 @@ class BuildTimes:
         self._seen.append(seconds)
 
     @property
-    def patience(self) -> float:
-        """Seconds to wait for the next circuit."""
+    def patience(self) -> float | None:
+        """Seconds to wait for the next circuit; None as long as too few have been seen."""
         if len(self._seen) < LEAST_BUILDS:
-            return self.longest
+            return None
         ordered = sorted(self._seen)
         usual = ordered[int(BUILD_QUANTILE * (len(ordered) - 1))]
         return min(self.longest, max(self.shortest, BUILD_MARGIN * usual))

@@ -92,7 +92,7 @@ def choose_paths(
 
     chosen = draw_disjoint(relays, needed, rng, beside=standing, rank=rank)
     if len(chosen) < needed:
-        raise NoCircuits(_too_few(directory, relays))
+        raise NoCircuits(too_few(directory, usable))
     # Suspects come last in `chosen`; shuffle, or they would always share one path.
     placed = sorted(chosen, key=lambda _: rng(8))
     firsts, rest = (list(guards), placed) if guards else (placed[:count], placed[count:])
@@ -118,10 +118,12 @@ def _middles(
     return None
 
 
-def _too_few(directory: Directory, relays: Sequence[DirectoryEntry]) -> str:
+def too_few(directory: Directory, usable: Usable) -> str:
+    """Why there is no path set in this directory, in numbers."""
     whole = GEOMETRY.n * GEOMETRY.hops
-    listed, families = len(directory.relays()), len({relay.family for relay in relays})
-    known = f"the directory has {listed} relays of {len({relay.family for relay in directory.relays()})} families"
-    left_out = f", of which {len(relays)} of {families} families are trusted and answer" if len(relays) < listed else ""
+    listed, left = directory.relays(), [each for each in directory.relays() if each.trusted and usable(each)]
+    families = len({relay.family for relay in left})
+    known = f"the directory has {len(listed)} relays of {len({relay.family for relay in listed})} families"
+    left_out = f", of which {len(left)} of {families} families are trusted and answer" if len(left) < len(listed) else ""
     apart = "; some share a network (/16 of IPv4, /32 of IPv6)" if families >= whole else ""
     return f"a path set needs {whole} relays of {whole} families; {known}{left_out}{apart}"

@@ -118,6 +118,7 @@ class _GuardLink:
         self.writer = LinkWriter(self.queue, pads=True)
         self.circuits: dict[bytes, OpenCircuit] = {}
         self.task: asyncio.Task[None] | None = None
+        self.opened: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
 
 
 class CircuitPool:
@@ -138,6 +139,15 @@ class CircuitPool:
     def open_circuits(self) -> int:
         """How many circuits are open."""
         return sum(circuit.is_open for link in self._links.values() for circuit in link.circuits.values())
+
+    async def connect(self, relay: DirectoryEntry) -> bool:
+        """Whether a link to this first relay stands or could be opened."""
+        return await asyncio.shield(self._link_to(relay).opened)
+
+    def is_linked(self, relay: DirectoryEntry) -> bool:
+        """Whether the link to this first relay stands."""
+        link = self._by_relay.get(relay.node_id)
+        return link is not None and link.opened.done() and link.opened.result()
 
     async def build(
         self, relays: Sequence[DirectoryEntry], on_lost: Callable[[OpenCircuit], None], patience: float | None = None
@@ -236,6 +246,7 @@ class CircuitPool:
     async def _carry(self, link: _GuardLink) -> None:
         try:
             socket = await self._dialer.open_socket(link.relay, CELL_PATH, CELL_FRAME_LIMIT)
+            link.opened.set_result(True)
             try:
                 await carry(socket, link.writer, lambda frame: self._on_frame(link, frame))
             finally:
@@ -245,6 +256,8 @@ class CircuitPool:
         finally:
             self._links.pop(link.number, None)
             self._by_relay.pop(link.relay.node_id, None)
+            if not link.opened.done():
+                link.opened.set_result(False)
             for circuit in tuple(link.circuits.values()):
                 circuit.on_event(LinkLost(link.number), self._clock())
 

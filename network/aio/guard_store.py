@@ -1,5 +1,6 @@
 """The guards on disk: one file beside a role's keys, readable by its owner only, replaced whole or not at all."""
 
+import asyncio
 import os
 import secrets
 from pathlib import Path
@@ -31,9 +32,11 @@ class GuardStore:
                 f"{self._path}: the guards cannot be read ({error}); restore the file, or remove it to have new guards chosen"
             ) from error
 
-    def save(self, guards: GuardSet) -> None:
+    async def save(self, guards: GuardSet) -> None:
         """Replace the file. Raises OSError."""
-        text = guards_to_json(guards, self._chain_id)
+        await asyncio.to_thread(self._write, guards_to_json(guards, self._chain_id))
+
+    def _write(self, text: str) -> None:
         partial = self._path.with_name(f".{self._path.name}.{secrets.token_hex(4)}")
         descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         try:

@@ -1,60 +1,39 @@
-"""The path keeper: keeps path sets ready, replaces a circuit that ended, and remembers which relays failed.
+"""The path keeper: keeps path sets ready, replaces circuits that ended, and learns from what became of each.
 
-It alone decides which relays a user node's circuits go through; whoever asks takes a whole path set and closes it.
+It drives `PathChooser`, which alone decides which relays a user node's circuits go through; whoever asks takes a whole path set
+and closes it. Implements `docs/overlay.md` sections 8 and 12.
 """
 
 import asyncio
 import logging
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 
 from network.aio.circuits import CircuitPool, OpenCircuit
 from network.aio.dialer import Dialer
+from network.aio.directory_check import DirectoryCheck
+from network.aio.guard_store import GuardStore
+from network.aio.ready_paths import RETRY_SECONDS, KeeperStatus
+from network.aio.ready_paths import ReadyPathSet as ReadyPathSet
 from network.chain_records import DirectoryEntry
 from network.directory import Directory
 from network.freshness import Rng
 from network.geometry import GEOMETRY
-from network.paths import PathSet, RelayHistory, choose_paths
+from network.guards import GuardRules, GuardSet
+from network.path_chooser import Finding, PathChooser
+from network.path_scores import Backoff, Level
+from network.paths import Usable
 from network.session import NoCircuits
 
 log = logging.getLogger(__name__)
 
 TAKE_SECONDS = 10.0
 FULL_ATTEMPTS = 3  # failures in a row after which a path set of only k circuits is accepted
-REPLACEMENTS = 2  # times that circuits of a path set which fail are built over other relays
+REBUILDS = 3  # times that missing circuits are built over other relays at once, for one path set and for one conversation
 REBUILD_SECONDS = 0.1
-RETRY_SECONDS = (0.1, 0.5, 2.0, 5.0)
 TOO_FEW_SECONDS = 1.0  # how often a directory with too few relays is looked at again
 UNUSED_LIFE_SECONDS = (480.0, 720.0)  # unused path sets live for a uniform time within these bounds
-
-
-class ReadyPathSet:
-    """n open circuits that nobody uses yet; a path that could not be built is None."""
-
-    def __init__(self, circuits: list[OpenCircuit | None], expires: float) -> None:
-        self.circuits = circuits
-        self.expires = expires
-        self.closed = False
-
-    def close(self) -> None:
-        """End every circuit."""
-        self.closed = True
-        for circuit in self.circuits:
-            if circuit is not None:
-                circuit.close()
-
-
-@dataclass(frozen=True, slots=True)
-class KeeperStatus:
-    """What the keeper can say without naming relays."""
-
-    path_sets_ready: int
-    path_sets_wanted: int
-    circuits_open: int
-    built: int
-    failed: int
-    reason: str
+FORKED = "guards route by another directory of the same height than this node has proven: this node, or they, are being misled"
 
 
 class PathKeeper:
@@ -68,40 +47,68 @@ class PathKeeper:
         path_sets: int = 2,
         clock: Callable[[], float] = time.time,
         dialer: Dialer | None = None,
+        guards: GuardRules | None = None,
+        guard_store: GuardStore | None = None,
+        usable: Usable = lambda _: True,
     ) -> None:
         self._directory = directory
         self._rng = rng
         self._wanted = path_sets
         self._clock = clock
+        dialer = dialer or Dialer()
         self._pool = CircuitPool(rng, clock, directory, dialer)
-        self._history = RelayHistory()
+        self._chooser = PathChooser(GuardSet(guards or GuardRules()), rng, usable)
+        self._store = guard_store
+        self._check = DirectoryCheck(directory, self.guards, dialer, rng, self._on_directory_checked)
+        self._forked = False
         self._ready: list[ReadyPathSet] = []
+        self._unjudged: set[OpenCircuit] = set()
         self._waiting = 0
         self._changed = asyncio.Condition()
         self._wake = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
         self._built = 0
         self._failed = 0
         self._reason = "no path set has been built yet"
 
     async def start(self) -> None:
-        """Begin to build path sets ahead."""
-        self._task = asyncio.create_task(self._keep_ready())
-        self._task.add_done_callback(self._on_done)
+        """Begin to build path sets ahead. Raises ConfigError when the kept guards cannot be read."""
+        if self._store is not None:
+            self._chooser.guards = self._store.load(self._chooser.guards.rules)
+        self._tasks = [asyncio.create_task(self._keep_ready()), asyncio.create_task(self._check.run())]
+        for task in self._tasks:
+            task.add_done_callback(self._on_done)
 
     async def close(self) -> None:
         """End every circuit and link."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         for path_set in self._ready:
             path_set.close()
         self._ready.clear()
         await self._pool.close()
+        await self._save_guards()
 
     def status(self) -> KeeperStatus:
         """How the keeper stands."""
-        return KeeperStatus(len(self._ready), self._wanted, self._pool.open_circuits, self._built, self._failed, self._reason)
+        guards = self._chooser.guards
+        return KeeperStatus(
+            len(self._ready),
+            self._wanted,
+            self._pool.open_circuits,
+            self._built,
+            self._failed,
+            FORKED if self._forked else self._reason,
+            guards.rules.count,
+            guards.answering(self._directory(), self._clock()),
+            self._check.epochs_behind,
+        )
+
+    def guards(self) -> tuple[DirectoryEntry, ...]:
+        """The guards in use, for questions that a guard may be asked; none before they have been chosen."""
+        picked = self._chooser.guards.pick(self._directory(), self._clock(), GEOMETRY.n)
+        return tuple(dict.fromkeys(picked))
 
     async def wait_ready(self, timeout: float) -> bool:
         """Wait until a path set is ready; False when none is within `timeout` seconds."""
@@ -121,44 +128,47 @@ class PathKeeper:
                 async with asyncio.timeout(TAKE_SECONDS), self._changed:
                     await self._changed.wait_for(self._has_usable)
             except TimeoutError:
-                raise NoCircuits(f"no circuits within {TAKE_SECONDS:.0f} s: {self._reason}") from None
+                raise NoCircuits(f"no circuits within {TAKE_SECONDS:.0f} s: {self.status().reason}") from None
             finally:
                 self._waiting -= 1
         taken = self._ready.pop(0)
+        taken.rebuilds = 0
         # The prompt goes first; its successor's circuits are built while the model node thinks.
         asyncio.get_running_loop().call_later(REBUILD_SECONDS, self._wake.set)
         return taken
 
     async def replace(self, path_set: ReadyPathSet, index: int) -> OpenCircuit | None:
-        """One fresh circuit in the place of path `index` of a taken set, beside those that stand; None when there is none."""
+        """One fresh circuit in the place of path `index` of a taken set, beside those that stand; None when there is none.
+
+        The first few are built at once, further ones after a pause that grows: who breaks circuits must not set our pace.
+        """
         old = path_set.circuits[index]
         if old is not None:
+            self._unjudged.discard(old)
             old.close()
         path_set.circuits[index] = None
-        standing = [relay for each in path_set.circuits if each is not None and each.is_open for relay in each.relays]
+        path_set.rebuilds += 1
+        if path_set.rebuilds > REBUILDS:
+            await asyncio.sleep(path_set.backoff.pause(self._rng))
+        if path_set.closed or self._forked:
+            return None
         try:
-            now = self._clock()
-            (path,) = choose_paths(self._directory(), self._history, now, self._rng, count=1, beside=standing).paths
-        except NoCircuits:
-            return None
-        circuit = await self._pool.build(path, self._on_lost)
-        self._note(path, circuit)
-        if circuit is not None and path_set.closed:
-            circuit.close()
-            return None
-        path_set.circuits[index] = circuit
-        return circuit
+            await self._build_places(path_set, [index])
+        except NoCircuits as error:
+            log.debug("a lost circuit cannot be replaced: %s", error)
+        return path_set.circuits[index]
 
     def worked(self, path_set: ReadyPathSet) -> None:
         """The session over these circuits ended well."""
         for circuit in path_set.circuits:
-            if circuit is not None and circuit.is_open:
-                self._history.worked(circuit.relays)
+            if circuit is not None and circuit.is_open and self._is_unjudged(circuit):
+                self._say(self._chooser.ended_well(circuit.relays))
 
     def blame(self, circuit: OpenCircuit, reason: str) -> None:
         """A session found that this circuit's relays misbehave."""
-        self._history.failed(circuit.relays, self._clock())
-        log.info("a path misbehaved and its relays are avoided for a while: %s", reason)
+        if self._is_unjudged(circuit):
+            log.info("a path misbehaved and its relays are avoided for a while: %s", reason)
+            self._say(self._chooser.blamed(circuit.relays, self._clock()))
 
     def _has_usable(self) -> bool:
         self._discard_stale()
@@ -166,24 +176,30 @@ class PathKeeper:
 
     async def _keep_ready(self) -> None:
         """Build whenever fewer path sets are ready than wanted; sleep otherwise."""
-        failures = 0
+        failures, backoff = 0, Backoff(*RETRY_SECONDS)
         while True:
             self._discard_stale()
+            if self._chooser.guards.changed:
+                await self._save_guards()
             if len(self._ready) >= self._wanted + self._waiting:
                 await self._sleep(min(each.expires for each in self._ready) - self._clock())
                 continue
+            path_set = ReadyPathSet([None] * GEOMETRY.n, 0.0, self._on_set_closed)
             try:
-                chosen = choose_paths(self._directory(), self._history, self._clock(), self._rng)
+                if self._forked:
+                    raise NoCircuits(FORKED)
+                built = await self._build(path_set, accept=GEOMETRY.n if failures < FULL_ATTEMPTS else GEOMETRY.k)
             except NoCircuits as error:
                 self._reason = str(error)
                 await asyncio.sleep(TOO_FEW_SECONDS)
                 continue
-            if await self._build(chosen, accept=GEOMETRY.n if failures < FULL_ATTEMPTS else GEOMETRY.k):
+            if built:
                 failures = 0
+                backoff.reset()
                 continue
             failures += 1
             self._failed += 1
-            await asyncio.sleep(RETRY_SECONDS[min(failures, len(RETRY_SECONDS)) - 1] * (1 + self._rng(1)[0] / 256))
+            await asyncio.sleep(backoff.pause(self._rng))
 
     async def _sleep(self, seconds: float) -> None:
         self._wake.clear()
@@ -199,27 +215,20 @@ class PathKeeper:
             lost = any(circuit is not None and not circuit.is_open for circuit in path_set.circuits)
             if lost or now >= path_set.expires:
                 self._ready.remove(path_set)
+                if not lost:
+                    self.worked(path_set)
                 path_set.close()
 
-    async def _build(self, chosen: PathSet, accept: int) -> bool:
-        """Build one path set, of at least `accept` circuits. True when it is ready."""
-        self._history.forget_absent(self._directory(), self._clock())
-        circuits: list[OpenCircuit | None] = [None] * GEOMETRY.n
-        await self._build_missing(circuits, chosen)
-        for _ in range(REPLACEMENTS):
-            missing = sum(circuit is None for circuit in circuits)
-            if not missing:
-                break
-            in_use = [relay for circuit in circuits if circuit is not None for relay in circuit.relays]
-            try:
-                now = self._clock()
-                chosen = choose_paths(self._directory(), self._history, now, self._rng, count=missing, beside=in_use)
-            except NoCircuits:
-                break
-            await self._build_missing(circuits, chosen)
+    async def _build(self, path_set: ReadyPathSet, accept: int) -> bool:
+        """Build a path set of at least `accept` circuits. True when it is ready. Raises NoCircuits when none can be tried."""
+        try:
+            await self._build_all(path_set)
+        except BaseException:
+            path_set.close()
+            raise
         low, high = UNUSED_LIFE_SECONDS
-        path_set = ReadyPathSet(circuits, self._clock() + low + (high - low) * self._rng(1)[0] / 256)
-        if sum(circuit is not None and circuit.is_open for circuit in circuits) < accept:
+        path_set.expires = self._clock() + low + (high - low) * self._rng(1)[0] / 256
+        if GEOMETRY.n - len(path_set.missing()) < accept or self._forked:
             self._reason = "some relays do not answer"
             path_set.close()
             return False
@@ -230,31 +239,92 @@ class PathKeeper:
             self._changed.notify_all()
         return True
 
-    async def _build_missing(self, circuits: list[OpenCircuit | None], chosen: PathSet) -> None:
-        """Try one path of `chosen` for every place without a circuit."""
-        places = [place for place, circuit in enumerate(circuits) if circuit is None]
+    async def _build_all(self, path_set: ReadyPathSet) -> None:
+        await self._build_places(path_set, range(GEOMETRY.n))
+        for _ in range(REBUILDS):
+            missing = path_set.missing()
+            if not missing:
+                return
+            try:
+                await self._build_places(path_set, missing)
+            except NoCircuits as error:
+                log.debug("a circuit is missing and cannot be replaced: %s", error)
+                return
+
+    async def _build_places(self, path_set: ReadyPathSet, places: Sequence[int]) -> None:
+        """Try one path for each of these places, beside all that stands or is being built. Raises NoCircuits."""
+        directory, now = self._directory(), self._clock()
+        chosen = self._chooser.choose(directory, now, count=len(places), standing=path_set.occupied())
+        tries = dict(zip(places, chosen.paths, strict=False))  # fewer paths when fewer guards answer
+        path_set.coming.update(tries)
         try:
-            built = await asyncio.gather(*(self._pool.build(path, self._on_lost) for path in chosen.paths))
-        except asyncio.CancelledError:
-            ReadyPathSet(circuits, 0.0).close()
-            raise
-        for place, path, circuit in zip(places, chosen.paths, built, strict=True):
-            circuits[place] = circuit
-            self._note(path, circuit)
+            await asyncio.gather(*(self._build_at(path_set, place, path) for place, path in tries.items()))
+        finally:
+            for place in tries:
+                path_set.coming.pop(place, None)
 
-    def _note(self, path: tuple[DirectoryEntry, ...], circuit: OpenCircuit | None) -> None:
+    async def _build_at(self, path_set: ReadyPathSet, place: int, path: tuple[DirectoryEntry, ...]) -> None:
+        if not await self._pool.connect(path[0]):
+            self._chooser.unreachable(path[0], self._clock())
+            return
+        began = self._clock()
+        circuit = await self._pool.build(path, self._on_lost, self._chooser.patience)
+        now = self._clock()
         if circuit is None:
-            self._history.failed(path, self._clock())
-        else:
-            self._history.worked(path)
+            if self._pool.is_linked(path[0]):
+                self._say(self._chooser.not_built(path, now - began, now))
+            return
+        self._chooser.built(path, now - began, now)
+        if path_set.closed:
+            circuit.close()
+            return
+        path_set.circuits[place] = circuit
+        self._unjudged.add(circuit)
 
-    def _on_done(self, task: asyncio.Task[None]) -> None:
-        """Only a bug ends the keeper; say so at once, for no circuits will be built any more."""
-        if not task.cancelled() and (error := task.exception()) is not None:
-            self._reason = f"a bug ended the building of circuits: {error!r}"
-            log.error("no circuits are built any more; restart this process", exc_info=error)
+    def _is_unjudged(self, circuit: OpenCircuit) -> bool:
+        """Whether this circuit has not been counted yet; each is counted once."""
+        fresh = circuit in self._unjudged
+        self._unjudged.discard(circuit)
+        return fresh
 
     def _on_lost(self, circuit: OpenCircuit) -> None:
         """A circuit ended and it was not us: its relays are suspects, and a ready path set may be useless."""
-        self._history.failed(circuit.relays, self._clock())
+        if self._is_unjudged(circuit):
+            linked = self._pool.is_linked(circuit.relays[0])
+            self._say(self._chooser.lost(circuit.relays, self._clock(), linked=linked))
         self._wake.set()
+
+    def _on_set_closed(self, path_set: ReadyPathSet) -> None:
+        self._unjudged.difference_update(circuit for circuit in path_set.circuits if circuit is not None)
+
+    def _on_directory_checked(self, forked: bool, outvoted: Sequence[bytes]) -> None:
+        """Others route by another directory: stop for good reason, or leave the guard alone that says so against the others."""
+        for guard in outvoted:
+            self._chooser.guards.unreachable(guard, self._clock())
+        self._forked = forked
+        if forked:
+            for path_set in self._ready:
+                path_set.close()
+            self._ready.clear()
+        self._wake.set()
+
+    def _say(self, findings: Sequence[Finding]) -> None:
+        for finding in findings:
+            level = logging.WARNING if finding.level > Level.NOTICE else logging.INFO
+            what = "guard" if finding.is_guard else "relay"
+            log.log(level, "%s %s loses more circuits than chance explains: %s", what, finding.relay.name, finding.level.name)
+
+    async def _save_guards(self) -> None:
+        self._chooser.guards.changed = False
+        if self._store is None:
+            return
+        try:
+            await self._store.save(self._chooser.guards)
+        except OSError as error:
+            log.error("the guards cannot be kept (%s): after a restart others would be chosen; make room on the disk", error)
+
+    def _on_done(self, task: asyncio.Task[None]) -> None:
+        """Only a bug ends a task; say so at once, for no circuits will be built any more."""
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._reason = f"a bug ended the building of circuits: {error!r}"
+            log.error("no circuits are built any more; restart this process", exc_info=error)

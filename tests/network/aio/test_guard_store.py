@@ -14,12 +14,12 @@ RULES = GuardRules()
 GUARDS = GuardSet(RULES, [Guard(b"g" * 20, 1.0, 2.0)])
 
 
-def test_what_is_saved_is_loaded_and_only_its_owner_can_read_it(tmp_path: Path) -> None:
+async def test_what_is_saved_is_loaded_and_only_its_owner_can_read_it(tmp_path: Path) -> None:
     path = tmp_path / "guards.json"
     store = GuardStore(path, "chain")
     assert store.load(RULES).guards == []
     for _ in range(2):
-        store.save(GUARDS)
+        await store.save(GUARDS)
     assert store.load(RULES).guards == GUARDS.guards
     assert stat.S_IMODE(path.stat().st_mode) == 0o600 and list(tmp_path.iterdir()) == [path]
 
@@ -33,10 +33,10 @@ def test_a_damaged_file_is_refused_with_a_remedy(tmp_path: Path, raw: bytes) -> 
     assert path.read_bytes() == raw
 
 
-def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = GuardStore(tmp_path / "guards.json", "chain")
-    store.save(GUARDS)
+    await store.save(GUARDS)
     monkeypatch.setattr("os.fsync", lambda descriptor: (_ for _ in ()).throw(OSError(28, "No space left on device")))
     with pytest.raises(OSError, match="No space"):
-        store.save(GuardSet(RULES))
+        await store.save(GuardSet(RULES))
     assert store.load(RULES).guards == GUARDS.guards and len(list(tmp_path.iterdir())) == 1
