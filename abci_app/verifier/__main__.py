@@ -27,6 +27,7 @@ from abci_app.verifier.memory import Memory, memory_from_json
 from network.aio.chain_client import client_of
 from network.aio.dialer import dialer_of
 from network.aio.event_loop import run
+from network.aio.guard_store import GUARDS_FILE, GuardStore
 from network.aio.keys import KeyFileError, load
 from network.aio.logs import configure
 from network.aio.user_node import UserNode
@@ -61,7 +62,13 @@ async def _run(config: ValidatorConfig, settings: VerifierConfig, memory_file: P
     keys = load(settings.keys)
     scorer = Scorer(settings.reference)
     client = client_of(config.node)
-    user_node = UserNode(lambda: client.directory_now, secrets.token_bytes, path_sets=1, dialer=dialer_of(config.node))
+    user_node = UserNode(
+        lambda: client.directory_now,
+        secrets.token_bytes,
+        path_sets=1,
+        dialer=dialer_of(config.node),
+        guard_store=GuardStore(settings.keys.with_name(GUARDS_FILE), config.node.chain_id),
+    )
     verifier = Verifier(
         VerifierCore(keys.signing, settings.group, secrets.token_bytes, memory=_memory(memory_file)),
         client,

@@ -111,9 +111,11 @@ class VirtualNetwork:
         draw = self.rng(f"{name}/keys")
         key, private = SigningKey(draw(32)), draw(32)
         address = address or f"127.0.0.1:{20000 + len(self.machines)}"
-        entry = DirectoryEntry(node_id(key.public), key.public, exchange_public(private), role, name, address, family)
+        entry = DirectoryEntry(
+            node_id(key.public), key.public, exchange_public(private), role, name, address, family, trusted=True
+        )
         if role is Role.MODEL:
-            entry = replace(entry, group="group", model_hash=bytes(32), reputation=1, trusted=True)
+            entry = replace(entry, group="group", model_hash=bytes(32), reputation=1)
         return entry, private
 
     def enlist(self, machine: Machine, entry: DirectoryEntry) -> None:

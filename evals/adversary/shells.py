@@ -4,7 +4,8 @@ What `user.py` and `machines.py` leave out is here: building ahead, retries, bac
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from types import SimpleNamespace
@@ -18,6 +19,8 @@ from evals.adversary.wires import Carries, pieces
 from network.aio.dialer import Dialer
 from network.aio.user_node import UserNode
 from network.chain_records import DirectoryEntry
+from network.codec import encode
+from network.directory_summary import DIRECTORY_PATH, summary_of
 from network.errors import PlanetServeError
 from network.events import Event
 from network.ids import Role
@@ -125,6 +128,29 @@ class _VirtualDialer(Dialer):
         if socket.closed:
             raise ConnectionRefusedError("nobody listens there")
         return socket
+
+    @asynccontextmanager
+    async def request(self, method: str, node: DirectoryEntry, path: str, **options: Any) -> AsyncIterator[Any]:
+        """Which directory a relay routes by; virtual machines answer nothing else."""
+        network = self._machine.network
+        await asyncio.sleep(0)
+        if path != DIRECTORY_PATH:
+            raise ConnectionRefusedError("nobody listens there")
+        yield _Answer(encode(summary_of(network.directory_of(node.name))))
+
+
+class _Answer:
+    """An HTTP answer, as far as it is read."""
+
+    status = 200
+
+    def __init__(self, body: bytes) -> None:
+        self._body = body
+        self.content = self
+
+    async def iter_any(self) -> AsyncIterator[bytes]:
+        """The body."""
+        yield self._body
 
 
 class RealUser(SocketMachine):

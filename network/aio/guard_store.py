@@ -1,13 +1,14 @@
 """The guards on disk: one file beside a role's keys, readable by its owner only, replaced whole or not at all."""
 
 import asyncio
-import os
-import secrets
 from pathlib import Path
 
+from network.aio.files import replace
 from network.errors import ConfigError, DecodeError
 from network.guard_file import LONGEST_FILE, guards_from_json, guards_to_json
 from network.guards import GuardRules, GuardSet
+
+GUARDS_FILE = "guards.json"  # beside a role's keys
 
 
 class GuardStore:
@@ -34,17 +35,4 @@ class GuardStore:
 
     async def save(self, guards: GuardSet) -> None:
         """Replace the file. Raises OSError."""
-        await asyncio.to_thread(self._write, guards_to_json(guards, self._chain_id))
-
-    def _write(self, text: str) -> None:
-        partial = self._path.with_name(f".{self._path.name}.{secrets.token_hex(4)}")
-        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        try:
-            with os.fdopen(descriptor, "w") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            partial.replace(self._path)
-        except OSError:
-            partial.unlink(missing_ok=True)
-            raise
+        await asyncio.to_thread(replace, self._path, guards_to_json(guards, self._chain_id))

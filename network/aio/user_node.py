@@ -12,13 +12,16 @@ from dataclasses import dataclass
 from functools import partial
 
 from network.aio.dialer import Dialer
+from network.aio.guard_store import GuardStore
 from network.aio.path_keeper import PathKeeper, ReadyPathSet
 from network.chain_records import DirectoryEntry
 from network.commands import BlamePath, Command, DeliverFrame, EndSession, SendData
 from network.directory import Directory
 from network.events import Event, PathData, PathLost
 from network.freshness import Rng
+from network.guards import GuardRules
 from network.inference import ReplyFrame
+from network.paths import Usable
 from network.sealing import DEFAULT_SEALING, Sealing
 from network.session import ModelUnreachable, NoCircuits, ReplyTimeout, Session
 
@@ -36,6 +39,9 @@ class UserNodeStatus:
     built: int
     failed: int
     reason: str
+    guards_wanted: int
+    guards_answering: int
+    directory_epochs_behind: int
 
 
 class UserNode:
@@ -50,15 +56,27 @@ class UserNode:
         sealing: Sealing = DEFAULT_SEALING,
         clock: Callable[[], float] = time.time,
         dialer: Dialer | None = None,
+        guards: GuardRules | None = None,
+        guard_store: GuardStore | None = None,
+        usable: Usable = lambda _: True,
     ) -> None:
         self._rng = rng
         self._sealing = sealing
         self._clock = clock
-        self._paths = PathKeeper(directory, rng, path_sets=path_sets, clock=clock, dialer=dialer)
+        self._paths = PathKeeper(
+            directory,
+            rng,
+            path_sets=path_sets,
+            clock=clock,
+            dialer=dialer,
+            guards=guards,
+            guard_store=guard_store,
+            usable=usable,
+        )
         self._sessions = 0
 
     async def start(self) -> None:
-        """Begin to build path sets ahead."""
+        """Begin to build path sets ahead. Raises ConfigError when the kept guards cannot be read."""
         await self._paths.start()
 
     async def close(self) -> None:
@@ -76,7 +94,14 @@ class UserNode:
             paths.built,
             paths.failed,
             paths.reason,
+            paths.guards_wanted,
+            paths.guards_answering,
+            paths.directory_epochs_behind,
         )
+
+    def guards(self) -> tuple[DirectoryEntry, ...]:
+        """The guards in use: who may be asked what a guard may be asked. None before they have been chosen."""
+        return self._paths.guards()
 
     async def wait_ready(self, timeout: float) -> bool:
         """Wait until a path set is ready; False when none is within `timeout` seconds."""

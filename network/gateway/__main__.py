@@ -21,6 +21,7 @@ from aiohttp import web
 from network.aio.chain_client import ChainClient, client_of
 from network.aio.dialer import dialer_of
 from network.aio.event_loop import run
+from network.aio.guard_store import GUARDS_FILE, GuardStore
 from network.aio.keys import KeyFileError, NodeKeys, load_or_create
 from network.aio.logs import configure
 from network.aio.ops import OpsServer
@@ -55,6 +56,8 @@ class Gateway:
             path_sets=config.path_sets,
             sealing=config.sealing,
             dialer=dialer_of(config.node),
+            guards=config.guards,
+            guard_store=GuardStore(config.node.keys.with_name(GUARDS_FILE), config.node.chain_id),
         )
         parts = GatewayParts(
             overlay=self._user_node,
@@ -150,6 +153,10 @@ class Gateway:
             "models": list(self._client.directory_now.groups()),
             "directory_height": self._client.directory_now.height,
             "path_sets_ready": overlay.path_sets_ready,
+            "path_sets_wanted": overlay.path_sets_wanted,
+            "guards_answering": overlay.guards_answering,
+            "guards_wanted": overlay.guards_wanted,
+            "directory_epochs_behind": overlay.directory_epochs_behind,
             "circuits_open": overlay.circuits_open,
         }
 

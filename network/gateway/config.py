@@ -5,8 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from network.config import NodeConfig, Table, known_tables, node_config
+from network.guards import GuardRules
 from network.inference import MAX_TOKENS
 from network.sealing import PADDINGS, SEALS, Sealing
+
+GUARD_COUNTS = (2, 4)
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +25,7 @@ class GatewayConfig:
     certificate: Path | None
     certificate_key: Path | None
     sealing: Sealing
+    guards: GuardRules
 
 
 def from_mapping(raw: Mapping[str, object], home: Path) -> GatewayConfig:
@@ -38,6 +42,7 @@ def from_mapping(raw: Mapping[str, object], home: Path) -> GatewayConfig:
         certificate=_optional(gateway, "tls_certificate", home),
         certificate_key=_optional(gateway, "tls_key", home),
         sealing=Sealing(overlay.text("seal", "auto", choices=SEALS), overlay.text("padding", "pow2", choices=PADDINGS)),
+        guards=GuardRules(_guards(overlay)),
     )
     plain = gateway.flag("plain_http", False)
     gateway.done()
@@ -69,3 +74,10 @@ def _check_port(table: Table, config: GatewayConfig, plain: bool) -> None:
             f"is missing: on {listen} prompts would pass your network in clear. Set gateway.tls_certificate and tls_key, or "
             "gateway.plain_http = true where the way to this port is protected otherwise",
         )
+
+
+def _guards(overlay: Table) -> int:
+    guards = overlay.integer("guards", GuardRules().count)
+    if guards not in GUARD_COUNTS:
+        raise overlay.bad("guards", f"is {guards}, must be one of {', '.join(map(str, GUARD_COUNTS))}")
+    return guards
