@@ -4,9 +4,9 @@ from evals.adversary.attack import Attack, Outcome, standing
 from evals.adversary.behaviour import Altered, Behaviour, Later
 from evals.adversary.network import VirtualNetwork
 from evals.adversary.weak import Unchecked, Uncounted
-from network.cell import CellKind, Command, encode_data
+from network.cell import CellKind, Command, encode_data, hand_over_cells
 from network.freshness import Rng
-from network.geometry import GEOMETRY, KIND, LINK_ID
+from network.geometry import GEOMETRY, KIND, LINK_ID, TOKEN
 
 HEAD = LINK_ID + KIND
 DATA_AT = HEAD + GEOMETRY.tags
@@ -118,6 +118,22 @@ def linked_ids(defended: bool) -> Outcome:
     return Outcome(bool(near & far), f"ids seen by both: {len(near & far)} of {len(near | far)}")
 
 
+def first_relay(defended: bool) -> Outcome:
+    """A first relay's operator knows its user's address, and looks for whom the user asks in all that passes its relays."""
+    network = VirtualNetwork()
+    user, model = network.add_user(), network.model.entry
+    mine = ["r00"] if defended else ["r00", "r01", "r02"]
+    circuit = user.opened(network.path("r00", "r01", "r02"))
+    seen = network.tap(at=mine)
+    for data in hand_over_cells(model.node_id, bytes(TOKEN), bytes(200)):
+        circuit.send(data)
+    network.settle()
+    handed = sum(network.relays[name].core.counts["cloves_handed_over"] for name in mine)
+    asked = handed + sum(model.node_id in s.raw for s in seen)
+    assert any(s.source[0] == "u00" for s in seen)
+    return Outcome(asked > 0, f"user's address known: yes; model node known: {'yes' if asked else 'no'}")
+
+
 CELLS = (
     Attack(
         "tagging",
@@ -150,5 +166,13 @@ CELLS = (
         "64 random bits name a circuit on each of its links (`relay/core.py`)",
         "relays pass the id on",
         linked_ids,
+    ),
+    Attack(
+        "first-relay",
+        "First-hop compromise",
+        "a user's first relay",
+        "three hops of three operators: who knows the user does not know whom it asks (`network/paths.py`)",
+        "one operator runs all three",
+        first_relay,
     ),
 )
