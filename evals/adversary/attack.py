@@ -4,6 +4,7 @@
 there is one, else by replacing one function or class for the length of the attack. The product has no such switch.
 """
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -37,5 +38,5 @@ def standing(defended: bool, **replacements: Any) -> Iterator[None]:
     with ExitStack() as stack:
         if not defended:
             for name, replacement in replacements.items():
-                stack.enter_context(patch(name.replace("__", "."), replacement))
+                stack.enter_context(patch(re.sub("__(?=_?[a-zA-Z])", ".", name), replacement))
         yield

@@ -1,6 +1,6 @@
 """Worse cryptography with the same shape: what stands in for a primitive while its defence is switched off."""
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Any
 
 from cryptography.hazmat.primitives.ciphers import Cipher
@@ -8,7 +8,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.ciphers.modes import CTR
 
-from network.geometry import TAG, Seal
+from network.geometry import KEY, TAG, Seal
 
 _FIRST_BLOCK = (2).to_bytes(4, "big")  # where GCM's counter stands when the text begins
 
@@ -80,11 +80,11 @@ class ClearOpener:
         return bytes(sealed[Seal.X25519.overhead :])
 
 
-def share_openly(key: bytes, n: int, k: int, rng: Any) -> list[bytes]:
+def share_openly(drawn: bytes, n: int, k: int) -> list[bytes]:
     """n "shares" that are the key."""
-    return [key] * n
+    return [drawn[:KEY]] * n
 
 
-def recover_openly(shares: Mapping[int, bytes], n: int, k: int) -> bytes:
+def recover_openly(indices: Sequence[int], shares: Sequence[bytes], n: int, k: int) -> bytes:
     """The key of `share_openly`."""
-    return next(iter(shares.values()))
+    return shares[0]

@@ -65,7 +65,7 @@ def colluding_proxies(defended: bool) -> Outcome:
 
 def two_recorded_paths(defended: bool) -> Outcome:
     """Two paths were recorded, the model node's key is stolen later. The two are those that hold the prompt's bytes."""
-    with standing(defended, network__sida__share_key=share_openly, network__sida__recover_key=recover_openly):
+    with standing(defended, network__sida__share_key=share_openly, network__sida___recover=recover_openly):
         network = VirtualNetwork()
         seen = network.tap(at=PROXIES)
         assert _asked(network, network.add_user()).whole
