@@ -4,6 +4,7 @@ from evals.adversary.attack import Attack
 from evals.adversary.attacks.cells import CELLS
 from evals.adversary.attacks.cloves import CLOVES
 from evals.adversary.attacks.handshakes import HANDSHAKES
+from evals.adversary.attacks.paths import PATHS
 from evals.adversary.attacks.sockets import SOCKETS
 
-ATTACKS: tuple[Attack, ...] = (*CELLS, *CLOVES, *HANDSHAKES, *SOCKETS)
+ATTACKS: tuple[Attack, ...] = (*CELLS, *CLOVES, *HANDSHAKES, *PATHS, *SOCKETS)
