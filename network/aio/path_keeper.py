@@ -255,6 +255,8 @@ class PathKeeper:
         """Try one path for each of these places, beside all that stands or is being built. Raises NoCircuits."""
         directory, now = self._directory(), self._clock()
         chosen = self._chooser.choose(directory, now, count=len(places), standing=path_set.occupied())
+        if self._chooser.guards.changed:
+            await self._save_guards()  # before they see us: a crash must not have others chosen
         tries = dict(zip(places, chosen.paths, strict=False))  # fewer paths when fewer guards answer
         path_set.coming.update(tries)
         try:

@@ -10,8 +10,10 @@ from aiohttp import web
 
 from network.aio.user_node import UserNode
 from network.chain_records import DirectoryEntry, DirectoryRecord
+from network.codec import encode
 from network.crypto import SigningKey, exchange_public
 from network.directory import Directory
+from network.directory_summary import DIRECTORY_PATH, DirectorySummary, summary_of
 from network.handshake import OnionKey
 from network.hpke import hybrid_public
 from network.ids import Role, node_id
@@ -28,6 +30,7 @@ class Overlay:
         self.entries: list[DirectoryEntry] = []
         self.relays: dict[str, tuple[RelayServer, RelayCore, web.AppRunner]] = {}
         self.closers: list[Callable[[], Awaitable[Any]]] = []
+        self.liars: dict[str, DirectorySummary] = {}  # relays that say they route by another directory
 
     def directory(self) -> Directory:
         entries = tuple(sorted(self.entries, key=lambda each: each.node_id))
@@ -64,8 +67,12 @@ class Overlay:
         onion_keys = [OnionKey(private, exchange_public(private))]
         core = RelayCore(node_id(key.public), onion_keys, self.directory, self.draw, **limits)
         server = RelayServer(core)
-        address, runner = await self._serve(server.routes())
         name = f"relay-{number:02d}"
+
+        async def summary(_: web.Request) -> web.Response:
+            return web.Response(body=encode(self.liars.get(name) or summary_of(self.directory())))
+
+        address, runner = await self._serve([*server.routes(), web.get(DIRECTORY_PATH, summary)])
         self._enter(Role.RELAY, name, address, private, key)
         self.relays[name] = (server, core, runner)
 
