@@ -1,75 +1,107 @@
-"""One relay or model node as a process of its own, without a chain: `python -m evals.overlay.node_process relay|model SEED`.
+"""One relay or model node as a process of its own, without a chain.
 
-It says `{"address", "onion_key"}` on a line of its own, then obeys lines on standard input: `directory PATH` (an encoded
-DirectoryRecord replaces what it routes by), `status` (answers one line of JSON). It ends when its input ends.
-The model node answers `echo` at once, and `count N MS` with N frames of text, one every MS milliseconds.
+`python -m evals.overlay.node_process relay|model SEED [LISTEN [ADVERTISE]]` says on a line of its own how the directory is to
+list it. Then it obeys lines on standard input, and ends when that ends: `directory PATH` (an encoded DirectoryRecord replaces
+what it routes by), `status` and `reachable` (whether two listed relays can call it back), each answered by one line of JSON.
+It gossips, and off loopback it speaks TLS, as the product does. The model node answers `echo` at once, and `count N MS` with N
+frames of text, one every MS milliseconds.
 """
 
 import asyncio
 import json
 import os
 import resource
+import socket
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from aiohttp import web
-
+from network.aio.dialer import Dialer
+from network.aio.listening import PublicPort
+from network.aio.neighbours import Neighbours
 from network.chain_records import DirectoryRecord
 from network.codec import decode
-from network.crypto import exchange_public, sha256
+from network.config import Address, NodeConfig, parse_address
+from network.crypto import SigningKey, exchange_public, sha256
 from network.directory import Directory, empty
 from network.handshake import OnionKey
+from network.ids import node_id
 from network.inference import FrameKind, ReplyFrame
 from relay.aio.server import RelayServer
 from relay.core import RelayCore
 from serving_node.aio.clove_server import CloveServer, ReplyStream
 
+CHAIN = "bench"
+ANY_PORT = "127.0.0.1:0"
+
 
 class NodeProcess:
     """What one process holds."""
 
-    def __init__(self, role: str, seed: str) -> None:
-        self._listed = empty("bench")
-        self._private = sha256(b"evals/overlay/node", role.encode(), seed.encode())
-        self.onion_key = exchange_public(self._private)
-        name = sha256(self.onion_key)[:20]
+    def __init__(self, role: str, seed: str, listen: Address, advertise: Address | None) -> None:
+        self._listed = empty(CHAIN)
+        secret = sha256(b"evals/overlay/node", role.encode(), seed.encode())
+        self._key = SigningKey(sha256(b"signing", secret))
+        self._onion_key = OnionKey(secret, exchange_public(secret))
+        self._dialer = Dialer()
+        self._core: RelayCore | None = None
+        self._server: RelayServer | CloveServer
         if role == "relay":
-            self._core: RelayCore | None = RelayCore(
-                name, [OnionKey(self._private, self.onion_key)], lambda: self._listed, os.urandom
-            )
-            self._server: RelayServer | CloveServer = RelayServer(self._core)
+            self._core = RelayCore(node_id(self._key.public), [self._onion_key], self.directory, os.urandom)
+            self._server = RelayServer(self._core, dialer=self._dialer)
         else:
-            self._core = None
-            self._server = CloveServer(self._private, answer, os.urandom)
+            self._server = CloveServer(secret, answer, os.urandom)
+        self._config = NodeConfig(
+            name=seed,
+            chain_id=CHAIN,
+            listen=listen,
+            metrics=listen,
+            family=seed,
+            rpc=(),
+            genesis=Path(),
+            keys=Path(),
+            log_level="error",
+            advertise=advertise,
+        )
+        self._neighbours = Neighbours(self._config, self._key, self.directory, self._dialer)
+        self._port = PublicPort(self._config, self._key, [*self._server.routes(), *self._neighbours.routes()])
+
+    def directory(self) -> Directory:
+        """What it routes by."""
+        return self._listed
 
     async def run(self) -> None:
         """Serve until standard input ends."""
-        app = web.Application()
-        app.add_routes(self._server.routes())
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        say({"address": "{}:{}".format(*runner.addresses[0][:2]), "onion_key": self.onion_key.hex()})
+        await self._port.start()
+        gossip = asyncio.create_task(self._neighbours.run())
+        keys = {"signing_key": self._key.public.hex(), "onion_key": self._onion_key.public.hex()}
+        say({"address": str(self._config.public), **keys})
         lines = asyncio.StreamReader()
         await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)
         while line := (await lines.readline()).decode().strip():
-            self._obey(line)
+            await self._obey(line)
+        gossip.cancel()
+        await asyncio.gather(gossip, return_exceptions=True)
         await self._server.close()
-        await runner.cleanup()
+        await self._port.close()
+        await self._dialer.aclose()
 
-    def _obey(self, line: str) -> None:
+    async def _obey(self, line: str) -> None:
         word, _, rest = line.partition(" ")
         if word == "directory":
             record = decode(DirectoryRecord, Path(rest).read_bytes())
             self._listed = Directory(record, record.height)
         elif word == "status":
             say(self._status())
+        elif word == "reachable":
+            say(asdict(await self._neighbours.check()))
 
     def _status(self) -> dict[str, Any]:
         pages = int(Path("/proc/self/statm").read_text().split()[1])
         used = resource.getrusage(resource.RUSAGE_SELF)
         found = {"rss_bytes": pages * resource.getpagesize(), "cpu_s": used.ru_utime + used.ru_stime}
+        found = {**found, "gossip": self._neighbours.status()}
         if isinstance(self._server, CloveServer):
             return {**found, "sessions": self._server.sessions, "counts": dict(self._server.counts)}
         assert self._core is not None
@@ -92,5 +124,21 @@ def say(document: dict[str, Any]) -> None:
     print(json.dumps(document), flush=True)
 
 
+def with_port(listen: Address) -> Address:
+    """The same address with a free port where none is named."""
+    if listen.port:
+        return listen
+    with socket.create_server((listen.host, 0)) as probe:
+        return Address(listen.host, probe.getsockname()[1])
+
+
+def main() -> None:
+    """Run one process."""
+    role, seed, *addresses = sys.argv[1:]
+    host, _, port = (addresses or [ANY_PORT])[0].rpartition(":")
+    advertise = parse_address(addresses[1]) if len(addresses) > 1 else None
+    asyncio.run(NodeProcess(role, seed, with_port(Address(host, int(port))), advertise).run())
+
+
 if __name__ == "__main__":
-    asyncio.run(NodeProcess(sys.argv[1], sys.argv[2]).run())
+    main()

@@ -12,9 +12,8 @@ from typing import Any
 
 from network.chain_records import DirectoryEntry, DirectoryRecord
 from network.codec import encode
-from network.crypto import sha256
 from network.directory import Directory, empty
-from network.ids import Role
+from network.ids import Role, node_id
 
 PATIENCE = 60.0
 
@@ -25,11 +24,16 @@ class Member:
 
     process: asyncio.subprocess.Process
     entry: DirectoryEntry
+    command: list[str]
 
     async def status(self) -> dict[str, Any]:
         """What the process says about itself."""
+        return await self.ask("status")
+
+    async def ask(self, line: str) -> dict[str, Any]:
+        """The answer to a line that has one."""
         assert self.process.stdin is not None and self.process.stdout is not None
-        self.process.stdin.write(b"status\n")
+        self.process.stdin.write(f"{line}\n".encode())
         async with asyncio.timeout(PATIENCE):
             found: dict[str, Any] = json.loads(await self.process.stdout.readline())
         return found
@@ -55,23 +59,21 @@ class ProcessOverlay:
         """The newest directory that was written."""
         return self._listed
 
-    async def add(self, role: Role, name: str) -> Member:
-        """Start one node. It is listed from the next `publish` on."""
+    async def add(self, role: Role, name: str, *, where: Sequence[str] = (), addresses: Sequence[str] = ()) -> Member:
+        """Start one node, behind the command `where` and at these addresses. It is listed from the next `publish` on."""
         word = "relay" if role is Role.RELAY else "model"
-        pipe = asyncio.subprocess.PIPE
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "evals.overlay.node_process", word, name, stdin=pipe, stdout=pipe
-        )
-        assert process.stdout is not None
-        async with asyncio.timeout(PATIENCE):
-            said = json.loads(await process.stdout.readline())
-        onion_key = bytes.fromhex(said["onion_key"])
-        entry = DirectoryEntry(
-            sha256(onion_key)[:20], sha256(b"signing", onion_key), onion_key, role, name, said["address"], name, trusted=True
-        )
-        member = Member(process, entry)
+        command = [*where, sys.executable, "-m", "evals.overlay.node_process", word, name]
+        process, said = await start([*command, *addresses])
+        signing, onion = bytes.fromhex(said["signing_key"]), bytes.fromhex(said["onion_key"])
+        entry = DirectoryEntry(node_id(signing), signing, onion, role, name, said["address"], name, trusted=True)
+        member = Member(process, entry, [*command, *(addresses or [said["address"]])])
         (self.relays if role is Role.RELAY else self.models).append(member)
         return member
+
+    async def restart(self, member: Member) -> None:
+        """Start a killed node again where it was, and tell it the directory."""
+        member.process, _ = await start(member.command)
+        self._tell(member)
 
     async def publish(self) -> None:
         """Write the directory of everybody who was added and not removed, and tell the processes."""
@@ -79,19 +81,35 @@ class ProcessOverlay:
         members = [*self.relays, *self.models]
         entries = tuple(sorted((member.entry for member in members), key=lambda entry: entry.node_id))
         record = DirectoryRecord("bench", 1, self._height, b"", entries)
-        path = self._folder / f"directory-{self._height}"
-        path.write_bytes(encode(record))
+        self.file.write_bytes(encode(record))
         self._listed = Directory(record, self._height)
         for member in members:
-            if member.process.returncode is None:
-                assert member.process.stdin is not None
-                member.process.stdin.write(f"directory {path}\n".encode())
-                await member.process.stdin.drain()
+            self._tell(member)
+
+    @property
+    def file(self) -> Path:
+        """Where the newest directory is written."""
+        return self._folder / f"directory-{self._height}"
+
+    def _tell(self, member: Member) -> None:
+        if member.process.returncode is None:
+            assert member.process.stdin is not None
+            member.process.stdin.write(f"directory {self.file}\n".encode())
 
     async def close(self) -> None:
         """End every process."""
         for member in (*self.relays, *self.models):
             await member.kill()
+
+
+async def start(command: Sequence[str]) -> tuple[asyncio.subprocess.Process, dict[str, Any]]:
+    """A process, and the first line that it says."""
+    pipe = asyncio.subprocess.PIPE
+    process = await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe)
+    assert process.stdout is not None
+    async with asyncio.timeout(PATIENCE):
+        said = json.loads(await process.stdout.readline())
+    return process, said
 
 
 @asynccontextmanager

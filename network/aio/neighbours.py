@@ -15,7 +15,7 @@ from network.crypto import SigningKey
 from network.directory import Directory
 from network.gossip import Gossip
 from network.liveness import Liveness
-from network.reachability import REACHABILITY_PATH, OpenNonces
+from network.reachability import REACHABILITY_PATH, OpenNonces, Reachability
 
 
 class Neighbours:
@@ -48,6 +48,10 @@ class Neighbours:
             await self._check.wait()
         await work()
 
+    async def check(self) -> Reachability:
+        """Ask listed relays to call back now."""
+        return await self._check.check()
+
     @property
     def trouble(self) -> str:
         """Why this node does not register; empty when nothing keeps it."""
@@ -58,5 +62,5 @@ class Neighbours:
         return self._gossip.status(time.time())
 
     async def _serve_check(self, _request: web.Request) -> web.Response:
-        found = await self._check.check()
+        found = await self.check()
         return web.json_response({**asdict(found), "enough": found.is_enough, "explanation": found.explanation})
