@@ -35,6 +35,8 @@ ANSWER_LIMIT = 1280 * 1024
 GOSSIP_PATH = "/gossip"
 GOSSIP_ROLES = (Role.RELAY, Role.MODEL)
 
+GossipStatus = dict[str, int | bool | float | None]
+
 _PREFIX, _TIME = 10, 6
 
 
@@ -140,7 +142,7 @@ class Gossip:
         offsets = [row.beat.time / 1000 - row.at for row in self._live(now)]
         return round(median(offsets), 1) if offsets else None
 
-    def status(self, now: float) -> dict[str, int | bool | float | None]:
+    def status(self, now: float) -> GossipStatus:
         """What an operator may read: counts of nodes, and no node's name."""
         return {
             "heard": len(self._live(now)),

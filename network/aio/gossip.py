@@ -19,7 +19,8 @@ from network.directory import Directory
 from network.directory_summary import DIRECTORY_PATH, SUMMARY_LIMIT, DirectorySummary, summary_of
 from network.errors import RemoteProtocolError
 from network.freshness import Rng
-from network.gossip import ANSWER_LIMIT, GOSSIP_PATH, REQUEST_LIMIT, Gossip
+from network.gossip import ANSWER_LIMIT, GOSSIP_PATH, REQUEST_LIMIT, Gossip, GossipStatus
+from network.liveness import Liveness
 from network.rates import Allowances
 
 log = logging.getLogger(__name__)
@@ -105,18 +106,30 @@ class LivenessFeed:
 
     def __init__(
         self,
-        gossip: Gossip,
-        dialer: Dialer,
+        directory: Callable[[], Directory],
         guards: Callable[[], Sequence[DirectoryEntry]],
+        dialer: Dialer,
         rng: Rng,
+        on_heard: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._gossip = gossip
-        self._dialer = dialer
+        """`on_heard` is called after every round of pulls: somebody may have fallen silent."""
+        self._liveness = Liveness(directory)
+        self._gossip = Gossip(directory().record.chain_id, directory, self._liveness, rng)
         self._guards = guards
+        self._dialer = dialer
         self._rng = rng
+        self._on_heard = on_heard
         self._clock = clock
         self._failed_at: dict[bytes, float] = {}
+
+    def usable(self, node: DirectoryEntry) -> bool:
+        """Whether to rely on this listed node now."""
+        return self._liveness.usable(node, self._clock())
+
+    def status(self) -> GossipStatus:
+        """For the status page of the role."""
+        return self._gossip.status(self._clock())
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -124,6 +137,7 @@ class LivenessFeed:
             guards = sorted(self._guards(), key=lambda guard: self._failed_at.get(guard.node_id, 0.0))
             self._failed_at = {guard.node_id: self._failed_at.get(guard.node_id, 0.0) for guard in guards}
             await asyncio.gather(*(self._pull(guard) for guard in guards[:PULLED_GUARDS]))
+            self._on_heard()
             await asyncio.sleep(PULL_PERIODS * self._gossip.period() * (0.75 + self._rng(1)[0] / 512))
 
     async def _pull(self, guard: DirectoryEntry) -> None:

@@ -13,7 +13,7 @@ from network.aio.reachability import DialBacks, ReachabilityCheck
 from network.config import NodeConfig
 from network.crypto import SigningKey
 from network.directory import Directory
-from network.gossip import Gossip
+from network.gossip import Gossip, GossipStatus
 from network.liveness import Liveness
 from network.reachability import REACHABILITY_PATH, OpenNonces, Reachability
 
@@ -57,7 +57,7 @@ class Neighbours:
         """Why this node does not register; empty when nothing keeps it."""
         return self._check.trouble
 
-    def status(self) -> dict[str, int | bool | float | None]:
+    def status(self) -> GossipStatus:
         """For the node's status page."""
         return self._gossip.status(time.time())
 

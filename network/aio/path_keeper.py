@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from network.aio.circuits import CircuitPool, OpenCircuit
 from network.aio.dialer import Dialer
 from network.aio.directory_check import DirectoryCheck
+from network.aio.gossip import LivenessFeed
 from network.aio.guard_store import GuardStore
 from network.aio.ready_paths import RETRY_SECONDS, KeeperStatus
 from network.aio.ready_paths import ReadyPathSet as ReadyPathSet
@@ -22,7 +23,6 @@ from network.geometry import GEOMETRY
 from network.guards import GuardRules, GuardSet
 from network.path_chooser import Finding, PathChooser
 from network.path_scores import Backoff, Level
-from network.paths import Usable
 from network.session import NoCircuits
 
 log = logging.getLogger(__name__)
@@ -49,7 +49,6 @@ class PathKeeper:
         dialer: Dialer | None = None,
         guards: GuardRules | None = None,
         guard_store: GuardStore | None = None,
-        usable: Usable = lambda _: True,
     ) -> None:
         self._directory = directory
         self._rng = rng
@@ -57,7 +56,8 @@ class PathKeeper:
         self._clock = clock
         dialer = dialer or Dialer()
         self._pool = CircuitPool(rng, clock, directory, dialer)
-        self._chooser = PathChooser(GuardSet(guards or GuardRules()), rng, usable)
+        self._alive = LivenessFeed(directory, self.guards, dialer, rng, self._look_again, clock)
+        self._chooser = PathChooser(GuardSet(guards or GuardRules()), rng, self._alive.usable)
         self._store = guard_store
         self._check = DirectoryCheck(directory, self.guards, dialer, rng, self._on_directory_checked)
         self._forked = False
@@ -75,7 +75,8 @@ class PathKeeper:
         """Begin to build path sets ahead. Raises ConfigError when the kept guards cannot be read."""
         if self._store is not None:
             self._chooser.guards = self._store.load(self._chooser.guards.rules)
-        self._tasks = [asyncio.create_task(self._keep_ready()), asyncio.create_task(self._check.run())]
+        work = (self._keep_ready(), self._check.run(), self._alive.run())
+        self._tasks = [asyncio.create_task(each) for each in work]
         for task in self._tasks:
             task.add_done_callback(self._on_done)
 
@@ -103,7 +104,12 @@ class PathKeeper:
             guards.rules.count,
             guards.answering(self._directory(), self._clock()),
             self._check.epochs_behind,
+            self._alive.status(),
         )
+
+    def usable(self, node: DirectoryEntry) -> bool:
+        """Whether a listed node answers, as far as gossip tells."""
+        return self._alive.usable(node)
 
     def guards(self) -> tuple[DirectoryEntry, ...]:
         """The guards in use, for questions that a guard may be asked; none before they have been chosen."""
@@ -213,11 +219,17 @@ class PathKeeper:
         now = self._clock()
         for path_set in list(self._ready):
             lost = any(circuit is not None and not circuit.is_open for circuit in path_set.circuits)
-            if lost or now >= path_set.expires:
+            useless = lost or self._is_silent(path_set)
+            if useless or now >= path_set.expires:
                 self._ready.remove(path_set)
-                if not lost:
+                if not useless:
                     self.worked(path_set)
                 path_set.close()
+
+    def _is_silent(self, path_set: ReadyPathSet) -> bool:
+        """Whether a relay that hangs would let a request wait. Guards are judged by their links."""
+        relays = [relay for circuit in path_set.circuits if circuit is not None for relay in circuit.relays[1:]]
+        return not all(map(self.usable, relays))
 
     async def _build(self, path_set: ReadyPathSet, accept: int) -> bool:
         """Build a path set of at least `accept` circuits. True when it is ready. Raises NoCircuits when none can be tried."""
@@ -308,6 +320,9 @@ class PathKeeper:
             for path_set in self._ready:
                 path_set.close()
             self._ready.clear()
+        self._wake.set()
+
+    def _look_again(self) -> None:
         self._wake.set()
 
     def _say(self, findings: Sequence[Finding]) -> None:

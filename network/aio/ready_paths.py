@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from network.aio.circuits import OpenCircuit
 from network.chain_records import DirectoryEntry
+from network.gossip import GossipStatus
 from network.path_scores import Backoff
 
 RETRY_SECONDS = (0.1, 10.0)
@@ -55,3 +56,4 @@ class KeeperStatus:
     guards_wanted: int
     guards_answering: int
     directory_epochs_behind: int
+    gossip: GossipStatus

@@ -19,9 +19,9 @@ from network.commands import BlamePath, Command, DeliverFrame, EndSession, SendD
 from network.directory import Directory
 from network.events import Event, PathData, PathLost
 from network.freshness import Rng
+from network.gossip import GossipStatus
 from network.guards import GuardRules
 from network.inference import ReplyFrame
-from network.paths import Usable
 from network.sealing import DEFAULT_SEALING, Sealing
 from network.session import ModelUnreachable, NoCircuits, ReplyTimeout, Session
 
@@ -42,6 +42,7 @@ class UserNodeStatus:
     guards_wanted: int
     guards_answering: int
     directory_epochs_behind: int
+    gossip: GossipStatus
 
 
 class UserNode:
@@ -58,7 +59,6 @@ class UserNode:
         dialer: Dialer | None = None,
         guards: GuardRules | None = None,
         guard_store: GuardStore | None = None,
-        usable: Usable = lambda _: True,
     ) -> None:
         self._rng = rng
         self._sealing = sealing
@@ -71,7 +71,6 @@ class UserNode:
             dialer=dialer,
             guards=guards,
             guard_store=guard_store,
-            usable=usable,
         )
         self._sessions = 0
 
@@ -97,11 +96,16 @@ class UserNode:
             paths.guards_wanted,
             paths.guards_answering,
             paths.directory_epochs_behind,
+            paths.gossip,
         )
 
     def guards(self) -> tuple[DirectoryEntry, ...]:
         """The guards in use: who may be asked what a guard may be asked. None before they have been chosen."""
         return self._paths.guards()
+
+    def usable(self, node: DirectoryEntry) -> bool:
+        """Whether a listed node answers, as far as gossip tells; True where it says nothing."""
+        return self._paths.usable(node)
 
     async def wait_ready(self, timeout: float) -> bool:
         """Wait until a path set is ready; False when none is within `timeout` seconds."""

@@ -158,6 +158,7 @@ class Gateway:
             "guards_wanted": overlay.guards_wanted,
             "directory_epochs_behind": overlay.directory_epochs_behind,
             "circuits_open": overlay.circuits_open,
+            "gossip": overlay.gossip,
         }
 
 

@@ -91,11 +91,13 @@ async def test_nodes_hear_of_each_other_and_a_user_hears_of_all(town: Town) -> N
     for gossip, _ in town.nodes:
         town.start(Gossiper(gossip, town.dialer, os.urandom).run())
     await eventually(lambda: all(gossip.status(time.time())["heard"] == 3 for gossip, _ in town.nodes))
-    liveness = Liveness(lambda: town.listed)
-    user = Gossip("test", lambda: town.listed, liveness, os.urandom)
     nobody = DirectoryEntry(bytes(20), address="127.0.0.1:9")
-    town.start(LivenessFeed(user, town.dialer, lambda: [nobody, *town.listed.relays()], os.urandom).run())
-    await eventually(lambda: user.status(time.time())["heard"] == 4)
+    rounds: list[None] = []
+    guards = [nobody, *town.listed.relays()]
+    user = LivenessFeed(lambda: town.listed, lambda: guards, town.dialer, os.urandom, lambda: rounds.append(None))
+    town.start(user.run())
+    await eventually(lambda: user.status()["heard"] == 4)
+    assert rounds and all(map(user.usable, town.listed.relays()))
 
 
 async def test_a_node_says_which_directory_it_routes_by(town: Town) -> None:
