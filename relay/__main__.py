@@ -15,15 +15,19 @@ from prometheus_client import CollectorRegistry
 from network.aio.chain_client import client_of
 from network.aio.dialer import dialer_of
 from network.aio.event_loop import run
+from network.aio.key_keeper import KeyKeeper
 from network.aio.keys import KeyFileError, NodeKeys, load_or_create
 from network.aio.listening import PublicPort
 from network.aio.logs import configure
 from network.aio.neighbours import Neighbours
 from network.aio.ops import OpsServer
 from network.aio.registration import keep_registered
+from network.chain_records import DirectoryEntry
 from network.chain_tx import RegisterNode
+from network.crypto import exchange_public
 from network.errors import ConfigError
 from network.handshake import OnionKey
+from network.hpke import OnionPrivate
 from network.ids import Role
 from relay.aio.metrics import RelayMetrics
 from relay.aio.server import RelayServer
@@ -58,8 +62,9 @@ class _Relay:
         self._node = config.node
         self._keys = keys
         self._chain = client_of(config.node)
-        onion_keys = [OnionKey(keys.onion_private, keys.onion_public)]
-        self._core = RelayCore(keys.node_id, onion_keys, lambda: self._chain.directory_now, os.urandom, config.limits)
+        self._core = RelayCore(keys.node_id, (), lambda: self._chain.directory_now, os.urandom, config.limits)
+        self._keeper = KeyKeeper(config.node.keys, keys, self._entry, self._use_keys, os.urandom)
+        self._keeper.start()
         self._dialer = dialer_of(config.node)
         self._server = RelayServer(self._core, dialer=self._dialer, limits=config.limits)
         self._neighbours = Neighbours(config.node, keys.signing, lambda: self._chain.directory_now, self._dialer)
@@ -79,11 +84,13 @@ class _Relay:
         await self._port.start()
         gc.collect()
         gc.freeze()  # what start-up left is here to stay; later collections need not walk it
-        register = RegisterNode(Role.RELAY, self._node.name, self._keys.onion_public, str(self._node.public), self._node.family)
         tasks = {
             asyncio.create_task(self._chain.follow()),
-            asyncio.create_task(self._neighbours.once_reachable(lambda: keep_registered(self._chain, self._keys, register))),
+            asyncio.create_task(
+                self._neighbours.once_reachable(lambda: keep_registered(self._chain, self._keys, self._describe))
+            ),
             asyncio.create_task(self._neighbours.run()),
+            asyncio.create_task(self._keeper.run()),
             asyncio.create_task(stop.wait()),
         }
         log.info("carrying cells", extra={"fields": {"address": self._node.public, "node": self._keys.node_id.hex()}})
@@ -100,8 +107,20 @@ class _Relay:
             await ops.close()
             await self._chain.close()
 
+    def _describe(self) -> RegisterNode:
+        """What the ledger is to say about this relay."""
+        node = self._node
+        return RegisterNode(Role.RELAY, node.name, self._keeper.keys.onion_public, str(node.public), node.family)
+
+    def _entry(self) -> DirectoryEntry | None:
+        return self._chain.directory_now.get(self._keys.node_id)
+
+    def _use_keys(self, generations: tuple[OnionPrivate, ...]) -> None:
+        pairs = [(each.x25519, exchange_public(each.x25519)) for each in generations]
+        self._core.use_onion_keys([OnionKey(private, public) for private, public in pairs])
+
     def _status(self) -> dict[str, object]:
-        listed = self._chain.directory_now.get(self._keys.node_id) is not None
+        listed = self._entry() is not None
         reason = self._chain.trouble or self._neighbours.trouble or ("" if listed else "not in the directory yet")
         return {
             "name": self._node.name,

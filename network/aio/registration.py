@@ -1,4 +1,4 @@
-"""Keeps a node registered: registers a new key, announces a changed address or onion key, renews before it lapses.
+"""Keeps a node registered: registers a new key, announces a changed address or changed keys, renews before it lapses.
 
 The followed directory answers most questions for nothing; the node's own record is read only when the directory disagrees
 or a renewal is due.
@@ -6,11 +6,12 @@ or a renewal is due.
 
 import asyncio
 import logging
+from collections.abc import Callable
 from dataclasses import replace
 
 from network.aio.chain_client import ChainClient, ChainUnavailable, ProofRejected
 from network.aio.keys import NodeKeys
-from network.chain_records import CURRENT_EPOCH_KEY, PARAMS_KEY, EpochRecord, NodeRecord, Params, node_key
+from network.chain_records import CURRENT_EPOCH_KEY, PARAMS_KEY, DirectoryEntry, EpochRecord, NodeRecord, Params, node_key
 from network.chain_tx import RegisterNode, TxKind, UpdateNode
 from network.codec import Message
 from network.errors import ConfigError
@@ -29,17 +30,18 @@ class RegistrationRefused(ConfigError):
     """The chain refuses this node for good; the process should stop and say why."""
 
 
-async def keep_registered(client: ChainClient, keys: NodeKeys, body: RegisterNode) -> None:
-    """Register `body` under `keys` and keep it alive until cancelled (run it as a task, beside `client.follow()`).
+async def keep_registered(client: ChainClient, keys: NodeKeys, describe: Callable[[], RegisterNode]) -> None:
+    """Register what `describe` says under `keys` and keep it alive until cancelled (a task beside `client.follow()`).
 
     Raises RegistrationRefused when the key has retired or the chain refuses the registration itself.
     """
     renewed_epoch = -1
     renew_after = 1
     while True:
+        body = describe()
         entry = client.directory_now.get(keys.node_id)
         epoch = client.directory_now.record.epoch
-        announced = entry is not None and entry.address == body.address and entry.onion_key == body.onion_key
+        announced = entry is not None and _reached(entry) == _reached(body)
         if not announced or epoch - renewed_epoch >= renew_after:
             try:
                 params, _ = await client.load(Params, PARAMS_KEY)
@@ -69,14 +71,20 @@ async def announce(client: ChainClient, keys: NodeKeys, body: RegisterNode, epoc
         raise RegistrationRefused(
             f"node {keys.node_id.hex()} is registered with another role or model; a new key is needed: move its key file away"
         )
-    if record.address != body.address or record.onion_key != body.onion_key:
-        await _submit(client, keys, TxKind.UPDATE_NODE, UpdateNode(onion_key=body.onion_key, address=body.address))
-        log.info("announced a new address or onion key", extra={"fields": {"address": body.address}})
+    if _reached(record) != _reached(body):
+        update = UpdateNode(onion_key=body.onion_key, address=body.address, hybrid_key=body.hybrid_key)
+        await _submit(client, keys, TxKind.UPDATE_NODE, update)
+        log.info("announced a new address or new keys", extra={"fields": {"address": body.address}})
         return epoch
     if epoch - record.renewed_epoch >= renew_after:
         await _submit(client, keys, TxKind.UPDATE_NODE, UpdateNode())
         return epoch
     return record.renewed_epoch
+
+
+def _reached(node: RegisterNode | NodeRecord | DirectoryEntry) -> tuple[str, bytes, bytes]:
+    """How to reach a node: what may change while it is registered."""
+    return node.address, node.onion_key, node.hybrid_key
 
 
 async def with_work(client: ChainClient, keys: NodeKeys, body: RegisterNode) -> RegisterNode:

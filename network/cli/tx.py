@@ -67,7 +67,7 @@ def transaction(arguments: argparse.Namespace, held: NodeKeys) -> tuple[TxKind, 
     if arguments.what == "retire":
         return TxKind.RETIRE_NODE, RetireNode()
     if arguments.what == "update":
-        return TxKind.UPDATE_NODE, UpdateNode(onion_key=held.onion_public, address=arguments.address or "")
+        return TxKind.UPDATE_NODE, UpdateNode(held.onion_public, arguments.address or "", held.hybrid_public)
     try:
         model_hash = bytes.fromhex(arguments.model_hash or "")
     except ValueError:
@@ -82,6 +82,7 @@ def transaction(arguments: argparse.Namespace, held: NodeKeys) -> tuple[TxKind, 
         family=arguments.operator or "",
         group=arguments.model or "",
         model_hash=model_hash,
+        hybrid_key=held.hybrid_public if arguments.role == "model" else b"",
     )
 
 

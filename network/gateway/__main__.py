@@ -116,7 +116,7 @@ class Gateway:
         work: list[Coroutine[Any, Any, Any]] = [
             stop.wait(),
             self._client.follow(),
-            keep_registered(self._client, self._keys, body),
+            keep_registered(self._client, self._keys, lambda: body),
         ]
         tasks = [asyncio.create_task(each) for each in work]
         try:

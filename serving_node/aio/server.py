@@ -14,12 +14,15 @@ from prometheus_client import CollectorRegistry
 
 from network.aio.chain_client import client_of
 from network.aio.dialer import dialer_of
+from network.aio.key_keeper import KeyKeeper
 from network.aio.keys import NodeKeys
 from network.aio.listening import PublicPort
 from network.aio.neighbours import Neighbours
 from network.aio.ops import OpsServer
 from network.aio.registration import keep_registered
+from network.chain_records import DirectoryEntry
 from network.chain_tx import RegisterNode
+from network.hpke import OnionPrivate
 from network.ids import Role
 from network.inference import InferenceRequest, ReplyFrame
 from serving_node.aio.answering import Answering
@@ -82,7 +85,9 @@ class Sidecar:
         )
         metrics.watch(self._answering.admission)
         self._inflight: set[asyncio.Task[None]] = set()
-        self._cloves = CloveServer(keys.onion_private, self._on_cloves, os.urandom)
+        self._cloves = CloveServer(keys.onion.current.x25519, self._on_cloves, os.urandom)
+        self._keeper = KeyKeeper(node.keys, keys, self._entry, self._use_keys, os.urandom, hybrid=True)
+        self._keeper.start()
         gate = ForwardGate(keys.node_id, group, lambda: self._chain.directory_now)
         self._forwards = ForwardServer(gate, self._on_forward)
         self._neighbours = Neighbours(node, keys.signing, lambda: self._chain.directory_now, self._dialer)
@@ -121,7 +126,7 @@ class Sidecar:
     def status(self) -> dict[str, object]:
         """What `GET /status` answers."""
         node = self._config.node
-        entry = self._chain.directory_now.get(self._keys.node_id)
+        entry = self._entry()
         reason = self._chain.trouble or ("" if self._engine.healthy else "the engine does not answer")
         if not reason and entry is None:
             reason = self._neighbours.trouble or "not in the directory yet"
@@ -142,23 +147,34 @@ class Sidecar:
         }
 
     def _work(self, stop: asyncio.Event) -> list[Coroutine[None, None, object]]:
-        engine = self._config.engine
-        register = RegisterNode(
-            role=Role.MODEL,
-            name=self._config.node.name,
-            onion_key=self._keys.onion_public,
-            address=str(self._config.node.public),
-            family=self._config.node.family,
-            group=engine.group,
-            model_hash=engine.model_hash,
-        )
         return [
             stop.wait(),
             self._chain.follow(),
-            self._neighbours.once_reachable(lambda: keep_registered(self._chain, self._keys, register)),
+            self._neighbours.once_reachable(lambda: keep_registered(self._chain, self._keys, self._describe)),
             self._follow_load(),
             self._neighbours.run(),
+            self._keeper.run(),
         ]
+
+    def _describe(self) -> RegisterNode:
+        """What the ledger is to say about this node."""
+        engine, node, keys = self._config.engine, self._config.node, self._keeper.keys
+        return RegisterNode(
+            role=Role.MODEL,
+            name=node.name,
+            onion_key=keys.onion_public,
+            address=str(node.public),
+            family=node.family,
+            group=engine.group,
+            model_hash=engine.model_hash,
+            hybrid_key=keys.hybrid_public,
+        )
+
+    def _entry(self) -> DirectoryEntry | None:
+        return self._chain.directory_now.get(self._keys.node_id)
+
+    def _use_keys(self, generations: tuple[OnionPrivate, ...]) -> None:
+        self._cloves.opener.turn(*generations)
 
     async def _on_cloves(self, raw: bytes, stream: ReplyStream) -> None:
         await self._counted(self._answering.answer_bytes(raw, stream.send))

@@ -18,7 +18,7 @@ from network.events import HandoverArrived, LinkLost, PathLost
 from network.freshness import REMEMBER_SECONDS, minute_of
 from network.geometry import COMMITMENT, GEOMETRY, TAG, Seal
 from network.handover import Handover, decode_handover, encode_handover
-from network.hpke import seal_to
+from network.hpke import OnionPrivate, seal_to
 from network.inference import FrameKind, ReplyFrame
 from network.modes import Mode
 from network.reply import ReplyReader
@@ -66,6 +66,15 @@ def test_any_three_cloves_make_the_request(inbox: Inbox, chosen: tuple[int, ...]
     assert give(inbox, [four[missing]]) == []
     sent = inbox.reply(1, [ReplyFrame(0, FrameKind.ACCEPTED)], end=False)
     assert sorted(command.link for command in sent) == [0, 1, 2, 3], "the late clove's path carries replies too"
+
+
+def test_yesterdays_key_opens_until_it_is_turned_away(inbox: Inbox) -> None:
+    today, yesterday = OnionPrivate(bytes(range(2, 34))), OnionPrivate(PRIVATE)
+    inbox.opener.turn(today, yesterday)
+    assert give(inbox, cloves()[:3]) == [StartReply(1, b"a prompt", Mode.DEFAULT)]
+    inbox.opener.turn(today)
+    late = cloves(message_id=b"n" * 16)[3]
+    assert give(inbox, [late]) == [refused(late)] and inbox.counts["dropped_bad_clove"] == 1
 
 
 def test_two_cloves_make_nothing_and_are_forgotten(inbox: Inbox) -> None:

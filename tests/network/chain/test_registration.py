@@ -12,12 +12,14 @@ from network.aio.keys import NodeKeys
 from network.aio.registration import RegistrationRefused, announce, keep_registered
 from network.chain_records import DirectoryEntry, DirectoryRecord, EpochRecord, NodeRecord, Params
 from network.chain_tx import RegisterNode, TxKind, UpdateNode
-from network.crypto import SigningKey, exchange_public
+from network.crypto import SigningKey
 from network.directory import Directory
+from network.hpke import OnionPrivate
 from network.ids import Role
+from network.onion_keys import KeyRing
 from network.registration_work import is_solved
 
-KEYS = NodeKeys(SigningKey(b"\x01" * 32), b"\x02" * 32, exchange_public(b"\x02" * 32))
+KEYS = NodeKeys(SigningKey(b"\x01" * 32), KeyRing(OnionPrivate(b"\x02" * 32)))
 BODY = RegisterNode(role=Role.RELAY, name="r", onion_key=KEYS.onion_public, address="127.0.0.1:1", family="f")
 RECORD = NodeRecord(
     signing_key=KEYS.signing.public, role=Role.RELAY, name="r", onion_key=KEYS.onion_public, address="127.0.0.1:1", family="f"
@@ -39,7 +41,8 @@ class FakeClient:
     def directory_now(self) -> Directory:
         entries = ()
         if self.record is not None:
-            entries = (DirectoryEntry(node_id=KEYS.node_id, onion_key=self.record.onion_key, address=self.record.address),)
+            reached = {name: getattr(self.record, name) for name in ("onion_key", "address", "hybrid_key")}
+            entries = (DirectoryEntry(node_id=KEYS.node_id, **reached),)
         return Directory(DirectoryRecord(chain_id="c", epoch=self.epoch, entries=entries), 1)
 
     async def load(self, kind: Any, key: bytes) -> tuple[Any, int]:
@@ -51,7 +54,8 @@ class FakeClient:
         if self.code == 0 and kind == TxKind.REGISTER_NODE:
             self.record = replace(RECORD, renewed_epoch=self.epoch)
         elif self.code == 0 and self.record is not None:
-            self.record = replace(self.record, address=body.address or self.record.address, renewed_epoch=self.epoch)
+            given = {name: getattr(body, name) for name in ("onion_key", "address", "hybrid_key") if getattr(body, name)}
+            self.record = replace(self.record, renewed_epoch=self.epoch, **given)
         return TxResult(b"", 1, self.code, "because", "planetserve")
 
 
@@ -92,6 +96,15 @@ async def test_a_new_address_is_announced() -> None:
     assert client.sent == [(TxKind.UPDATE_NODE, UpdateNode(onion_key=KEYS.onion_public, address="127.0.0.1:2"))]
 
 
+async def test_new_keys_are_announced() -> None:
+    client = FakeClient(RECORD)
+    changed = replace(BODY, onion_key=b"\x07" * 32, hybrid_key=bytes(1216))
+    await once(client, changed)
+    assert client.sent == [(TxKind.UPDATE_NODE, UpdateNode(b"\x07" * 32, BODY.address, bytes(1216)))]
+    await once(client, changed)
+    assert len(client.sent) == 1
+
+
 async def test_a_record_is_renewed_before_it_lapses() -> None:
     client = FakeClient(replace(RECORD, renewed_epoch=2), epoch=5)
     assert await once(client) == 5
@@ -125,12 +138,16 @@ async def test_somebody_was_faster_with_the_same_key() -> None:
 
 
 async def test_keeping_on_renews_every_few_epochs(monkeypatch: pytest.MonkeyPatch) -> None:
-    client = FakeClient(None)
+    client, body = FakeClient(None), BODY
     monkeypatch.setattr(registration, "CHECK_S", 0.001)
-    task = asyncio.create_task(keep_registered(client, KEYS, BODY))  # type: ignore[arg-type]
+    task = asyncio.create_task(keep_registered(client, KEYS, lambda: body))  # type: ignore[arg-type]
     async with asyncio.timeout(20):
         for epoch in (0, 1, 2, 3, 4, 5, 6):
             client.epoch = epoch
             await asyncio.sleep(0.05)
+        assert [kind for kind, _ in client.sent] == [TxKind.REGISTER_NODE, TxKind.UPDATE_NODE, TxKind.UPDATE_NODE]
+        body = replace(BODY, onion_key=b"\x07" * 32)
+        while len(client.sent) < 4:
+            await asyncio.sleep(0.01)
     task.cancel()
-    assert [kind for kind, _ in client.sent] == [TxKind.REGISTER_NODE, TxKind.UPDATE_NODE, TxKind.UPDATE_NODE]
+    assert client.sent[-1] == (TxKind.UPDATE_NODE, UpdateNode(b"\x07" * 32, BODY.address)), "a changed key is told at once"
