@@ -5,8 +5,10 @@ they say nothing about who runs a machine. No operator weighs more than one twel
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from math import log
+from struct import unpack
 
 from network.chain_records import DirectoryEntry
 from network.freshness import Rng
@@ -18,6 +20,7 @@ NETWORK_BITS = {4: 16, 6: 32}
 Rank = Callable[[DirectoryEntry], float]
 
 
+@lru_cache(maxsize=8192)
 def network_of(address: str) -> str | None:
     """The network that `host:port` lies in, or None for an address that everybody has."""
     host = address.rpartition(":")[0].removeprefix("[").removesuffix("]").lower()
@@ -65,15 +68,21 @@ def draw_disjoint(
     """
     places, families = {network_of(other.address) for other in beside} - {None}, {other.family for other in beside}
     eligible = [each for each in relays if each.family not in families and network_of(each.address) not in places]
-    noise = rng(8 * len(eligible))
-    order = sorted(range(len(eligible)), key=lambda at: (rank(eligible[at]), noise[8 * at : 8 * at + 8]))
+    ranks = [rank(relay) for relay in eligible]
+    noise = _draws(rng, len(eligible))
     by_family: dict[str, list[DirectoryEntry]] = {}
-    for at in order:
+    best: dict[str, float] = {}
+    for at in sorted(range(len(eligible)), key=lambda at: (ranks[at], noise[at])):
         by_family.setdefault(eligible[at].family, []).append(eligible[at])
-    weights = operator_weights({family: len(each) for family, each in by_family.items()}) if by_family else {}
-    arrival = {family: _exponential(rng) / weights[family] for family in by_family}
+        best.setdefault(eligible[at].family, ranks[at])
+    weights = operator_weights({family: len(each) for family, each in by_family.items()})
+    # Waiting times to a first event at rate w: who waits least is drawn with probability w / sum.
+    waits = {
+        family: -log((draw + 1) / 2**64) / weights[family]
+        for family, draw in zip(by_family, _draws(rng, len(by_family)), strict=True)
+    }
     seats = _Seats(by_family)
-    for family in sorted(by_family, key=lambda each: (rank(by_family[each][0]), arrival[each])):
+    for family in sorted(by_family, key=lambda each: (best[each], waits[each])):
         if len(seats.held) == count:
             break
         seats.admit(family, set())
@@ -102,6 +111,6 @@ class _Seats:
         return False
 
 
-def _exponential(rng: Rng) -> float:
-    """The waiting time to the first event at rate 1: who waits least among rates w is drawn with probability w / sum."""
-    return -log((int.from_bytes(rng(8)) + 1) / (2**64 + 1))
+def _draws(rng: Rng, count: int) -> tuple[int, ...]:
+    """So many random numbers of 64 bits."""
+    return unpack(f">{count}Q", rng(8 * count))

@@ -4,14 +4,13 @@ import random
 from collections.abc import Sequence
 from typing import Any
 
-from network.guards import GuardRules, GuardSet
-from network.path_chooser import PathChooser
-
 from evals.adversary.attack import Attack, Outcome, standing
 from evals.adversary.town import NOW, Town
 from network.chain_records import DirectoryEntry
 from network.freshness import Rng
 from network.geometry import GEOMETRY
+from network.guards import GuardRules, GuardSet
+from network.path_chooser import PathChooser
 from network.paths import PathSet, RelayHistory, choose_paths
 
 SETS = 40
