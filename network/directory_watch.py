@@ -10,6 +10,7 @@ from enum import Enum, auto
 
 from network.directory import Directory
 from network.directory_summary import DirectorySummary
+from network.geometry import DIRECTORY_NAME
 
 REMEMBERED = 64
 CLAIMS_EACH = 4
@@ -77,6 +78,6 @@ class DirectoryWatch:
         known = self._known.get(summary.height)
         if known is not None:
             return Verdict.AGREES if known == summary.hash else Verdict.DIFFERS
-        if summary.hash == newest.record.previous:
+        if summary.hash[:DIRECTORY_NAME] in newest.names:
             return Verdict.AGREES
         return Verdict.NEWER if summary.height > newest.record.height else Verdict.UNKNOWN

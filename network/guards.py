@@ -74,6 +74,8 @@ class GuardSet:
 
     def refresh(self, directory: Directory, now: float, rng: Rng) -> None:
         """Let guards go whose time is over, and choose as many as are missing."""
+        for guard in self.guards:
+            self._set_right(guard, now)
         kept = [guard for guard in self.guards if not self._is_over(guard, directory, now)]
         self.changed |= len(kept) != len(self.guards)
         self.guards = kept
@@ -180,6 +182,16 @@ class GuardSet:
         for relay in draw_disjoint(relays, count, rng, beside=held):
             life = DAY * (low + (high - low) * int.from_bytes(rng(4)) / 2**32)
             self.guards.append(Guard(relay.node_id, now, now + life))
+            self.changed = True
+
+    def _set_right(self, guard: Guard, now: float) -> None:
+        """A clock that was ahead once must not keep a guard away, or alive, for longer than the rules say."""
+        if guard.retry_at > now + self.rules.retry_seconds[-1]:
+            guard.failures, guard.failed_at, guard.retry_at = 0, 0.0, 0.0
+            self.changed = True
+        latest = now + DAY * self.rules.life_days[1]
+        if guard.expires_at > latest:
+            guard.expires_at = latest
             self.changed = True
 
     def _is_over(self, guard: Guard, directory: Directory, now: float) -> bool:

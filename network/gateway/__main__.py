@@ -71,6 +71,7 @@ class Gateway:
             parts, self.not_ready, config.group, config.temperature_milli, config.max_tokens, keys=_api_keys(config)
         )
         self._metrics.path_sets.set_function(lambda: self._user_node.status().path_sets_ready)
+        self._metrics.guards.set_function(lambda: self._user_node.status().guards_answering)
         self._metrics.live_nodes.set_function(lambda: len(client.directory_now.record.entries))
         self._metrics.directory_height.set_function(lambda: client.directory_now.height)
 

@@ -53,11 +53,13 @@ def test_a_claim_from_ahead_is_judged_when_we_get_there() -> None:
 
 
 def test_who_lags_is_known_by_our_memory_or_by_what_ours_follows() -> None:
-    watch, unseen = DirectoryWatch(), _directory(10)
+    watch, oldest = DirectoryWatch(), _directory(5)
+    unseen = _directory(10, oldest)
     watch.note(_directory(20, unseen))
     watch.heard(ONE, summary_of(unseen))
-    watch.heard(TWO, summary_of(_directory(5)))
-    assert (watch.verdict(ONE), watch.verdict(TWO)) == (Verdict.AGREES, Verdict.UNKNOWN)
+    watch.heard(TWO, summary_of(oldest))
+    watch.heard(THREE, summary_of(_directory(4)))
+    assert [watch.verdict(guard) for guard in (ONE, TWO, THREE)] == [Verdict.AGREES, Verdict.AGREES, Verdict.UNKNOWN]
 
 
 def test_another_chain_says_nothing_about_ours() -> None:

@@ -139,6 +139,15 @@ def test_lifetimes_end_and_the_unlisted_are_forgotten_late(
     assert all(guard.sampled_at == NOW + 200 * DAY for guard in guards.guards) and len(guards.guards) == 8
 
 
+def test_a_clock_that_was_ahead_is_forgiven(directory: Directory, guards: GuardSet, draw: Callable[[int], bytes]) -> None:
+    before, year = [guard.node_id for guard in guards.guards], 365 * DAY
+    guards.unreachable(before[0], NOW + year)
+    guards.guards[1].expires_at += year
+    guards.refresh(directory, NOW, draw)
+    assert _ids(guards.pick(directory, NOW, 8)) == before
+    assert guards.guards[1].expires_at == NOW + 120 * DAY
+
+
 def test_a_directory_that_is_empty_for_a_while_forgets_nobody(
     directory: Directory, guards: GuardSet, draw: Callable[[int], bytes]
 ) -> None:

@@ -22,6 +22,7 @@ class GatewayMetrics:
         )
         self.in_flight = Gauge("planetserve_gateway_in_flight", "Requests being answered", registry=self.registry)
         self.path_sets = Gauge("planetserve_gateway_path_sets_ready", "Path sets built ahead", registry=self.registry)
+        self.guards = Gauge("planetserve_gateway_guards_answering", "Guards in use that answer", registry=self.registry)
         self.live_nodes = Gauge("planetserve_gateway_directory_nodes", "Live nodes in the directory", registry=self.registry)
         self.directory_height = Gauge(
             "planetserve_gateway_directory_height", "Height at which the directory was proven", registry=self.registry
