@@ -1,0 +1,162 @@
+"""What arrives when relays die: (4, 3) beside one path, in the virtual network of real cores, against the closed form.
+
+Claim: with relays that die with chance phi before the prompt leaves, a request is answered with chance 4 s^3 - 3 s^4 for
+s = (1 - phi)^3, and its clove on one path arrives with chance s; dispersal wins above s = 0.7676 and loses below.
+"""
+
+import random
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+from evals.adversary.network import VirtualNetwork
+from evals.anonymity import closed_forms as forms
+from evals.anonymity.present import Canvas, Table, emit, judged, options
+from evals.anonymity.simulation import Estimate, share
+from evals.report import Figure
+from network.geometry import GEOMETRY
+from network.inference import FrameKind, ReplyFrame
+
+SURVIVALS = (0.60, 0.65, 0.70, 0.7676, 0.80, 0.85, 0.90, 0.95, 0.99)
+ANSWER_SECONDS = 2.0
+PATIENCE = 120.0
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One prompt: on how many paths all relays lived, how many cloves arrived, and whether the whole answer came."""
+
+    standing: int
+    cloves: int
+    whole: bool
+
+
+def exchange(seed: int, failing: float, *, while_answering: bool = False) -> Outcome:
+    """One user asks once. Relays die just before the prompt leaves, or at random moments before the answer is complete."""
+    network = VirtualNetwork(seed, answer=lambda _: _answer())
+    user, paths = network.add_user(), network.paths()
+    circuits = user.path_set(paths)
+    chance = random.Random(f"{seed}/deaths")
+    dying = [name for name in network.relays if chance.random() < failing]
+    standing = sum(not any(relay.name in dying for relay in path) for path in paths)
+    if while_answering:
+        for name in dying:
+            network.clock.after(chance.uniform(0.0, 0.9 * ANSWER_SECONDS), lambda name=name: network.kill(name))  # type: ignore[misc]
+    else:
+        for name in dying:
+            network.kill(name)
+    asked = user.ask(b"what is the weather in Paris?", network.model.entry, circuits)
+    network.run_until(lambda: asked.ended, PATIENCE)
+    network.run(1.0)  # a clove may be under way when the user has given up
+    return Outcome(standing, network.model.inbox.counts["cloves"], asked.whole)
+
+
+def _answer() -> list[tuple[float, ReplyFrame]]:
+    """Twenty pieces of text over two seconds."""
+    step = ANSWER_SECONDS / 20
+    pieces = [(number * step, ReplyFrame(kind=FrameKind.DELTA, payload=b"a piece of text ")) for number in range(1, 20)]
+    return [(0.0, ReplyFrame(kind=FrameKind.ACCEPTED)), *pieces, (ANSWER_SECONDS, ReplyFrame(kind=FrameKind.FINAL))]
+
+
+@dataclass(frozen=True)
+class Point:
+    """Many exchanges at one survival: found beside closed."""
+
+    s: float
+    dispersed: Estimate
+    one_path: Estimate
+    answering: Estimate
+
+    def figures(self) -> list[Figure]:
+        """Three sigma each; the last one is a bound from below."""
+        closed = forms.delivery(self.s, GEOMETRY.n, GEOMETRY.k)
+        found = []
+        for name, estimate, expected in (("dispersed", self.dispersed, closed), ("one_path", self.one_path, self.s)):
+            sigmas = estimate.sigmas(expected)
+            goal = f"within 3 sigma of {expected:.4f} ({sigmas:.2f})"
+            base = {"baseline": "closed form", "baseline_value": expected}
+            found.append(judged(f"delivery.{name}.s{self.s:g}", estimate.mean, "", goal, sigmas <= 3.0, **base))
+        enough = self.answering.mean >= closed - 3.0 * self.answering.error
+        base = {"baseline": "closed form", "baseline_value": closed}
+        found.append(
+            judged(f"delivery.answering.s{self.s:g}", self.answering.mean, "", ">= closed form - 3 sigma", enough, **base)
+        )
+        return found
+
+
+def measure(s: float, runs: int, seed: int) -> Point:
+    """Exchanges at one per-path survival, with other seeds for each."""
+    failing = 1.0 - s ** (1.0 / GEOMETRY.hops)
+    first = seed * 1_000_000 + round(s * 10_000) * 100
+    before = [exchange(first + run, failing) for run in range(runs)]
+    during = [exchange(first + 50_000_000 + run, failing, while_answering=True) for run in range(runs)]
+    return Point(
+        s,
+        share(sum(each.whole for each in before), runs),
+        share(sum(each.cloves for each in before), runs * GEOMETRY.n),
+        share(sum(each.whole for each in during), runs),
+    )
+
+
+def crossover(points: Sequence[Point]) -> float:
+    """Where the measured curves cross: a straight line between the last point that loses and the first that wins."""
+    gains = [(point.s, point.dispersed.mean - point.one_path.mean) for point in points]
+    for (low, loss), (high, gain) in pairwise(gains):
+        if loss < 0.0 <= gain:
+            return low + (high - low) * -loss / (gain - loss)
+    return float("nan")
+
+
+def draw(points: Sequence[Point], folder: Path) -> Path:
+    """Both curves and the crossing."""
+    canvas = Canvas(["Answers that arrive, by survival of one path"], width=6)
+    axis = canvas.axes[0]
+    grid = [0.55 + number * 0.005 for number in range(91)]
+    axis.plot(grid, [forms.delivery(s, 4, 3) for s in grid], color=canvas.COLOURS[0], label="4 s³ − 3 s⁴")
+    axis.plot(grid, grid, color=canvas.COLOURS[5], label="one path: s")
+    series = (("dispersed", "o", 0, "(4, 3), relays die before"), ("answering", "s", 1, "(4, 3), relays die while answering"))
+    for name, marker, colour, label in series:
+        found = [getattr(point, name) for point in points]
+        axis.errorbar(
+            [point.s for point in points],
+            [each.mean for each in found],
+            [3 * each.error for each in found],
+            fmt=marker,
+            markersize=3,
+            linewidth=0.8,
+            color=canvas.COLOURS[colour],
+            label=label,
+        )
+    axis.plot(
+        [p.s for p in points], [p.one_path.mean for p in points], "x", color=canvas.COLOURS[5], label="one clove, measured"
+    )
+    axis.axvline(forms.CROSSOVER_4_3, color=canvas.COLOURS[3], linewidth=0.8, linestyle="--", label="crossing at 0.7676")
+    axis.set_xlabel("survival s of one path, bars: 3 sigma", fontsize=8)
+    return canvas.save(folder, "delivery")
+
+
+def main() -> int:
+    parser = options(__doc__ or "")
+    parser.add_argument("--runs", type=int, default=1_000, help="exchanges per survival and kind of death (default: 1000)")
+    args = parser.parse_args()
+    points = [measure(s, args.runs, args.seed) for s in SURVIVALS]
+    rows = [
+        [f"{p.s:g}", f"{1 - p.s ** (1 / 3):.3f}", *(f"{e.mean:.4f} ±{e.error:.4f}" for e in (p.one_path, p.dispersed)),
+         f"{forms.delivery(p.s, 4, 3):.4f}", f"{p.answering.mean:.4f} ±{p.answering.error:.4f}"]
+        for p in points
+    ]  # fmt: skip
+    head = ["s", "phi", "one path", "(4, 3)", "4 s^3 - 3 s^4", "(4, 3), dying while answering"]
+    crossing = crossover(points)
+    table = Table(f"Delivery, {args.runs} exchanges per cell", head, rows, f"the measured curves cross at s = {crossing:.3f}")
+    figures = [figure for point in points for figure in point.figures()]
+    near = abs(crossing - forms.CROSSOVER_4_3) <= 0.03
+    figures.append(judged("delivery.crossover", crossing, "s", f"{forms.CROSSOVER_4_3:.4f} +- 0.03", near))
+    if not args.no_plot:
+        draw(points, args.plots)
+    return emit("anonymity.delivery", [table], figures, args.output)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
