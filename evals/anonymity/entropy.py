@@ -53,19 +53,29 @@ def simulate(f: float, nodes: int, runs: int, seed: int) -> list[Check]:
     ]
 
 
-def select(f: float, nodes: int, runs: int, seed: int) -> tuple[list[Check], int]:
-    """The real path selector: the user is one of `nodes`, the others are the relays of its directory."""
+Drawn = list[tuple[int, list[list[list[int]]]]]  # per directory: its number, path sets of relay numbers
+
+
+def draw_real(nodes: int, runs: int, seed: int) -> Drawn:
+    """Path sets of the real selector over several directories: the user is one of `nodes`, the others are relays."""
+    drawn: Drawn = []
+    for number in range(DIRECTORIES):
+        directory, numbers = make_directory([f"family-{relay}" for relay in range(nodes - 1)], seed * 1000 + number)
+        drawn.append((number, list(real_paths(directory, numbers, runs // DIRECTORIES, seed * 77 + number))))
+    return drawn
+
+
+def select(drawn: Drawn, f: float, nodes: int, seed: int) -> tuple[list[Check], int]:
+    """What the real selector's path sets give an adversary that holds a fixed random share of each directory's relays."""
     relays, malicious = nodes - 1, forms.malicious_nodes(nodes, f)
     q = forms.first_is_bad_distinct(relays, malicious, HOPS)
     linked: list[float] = []
     any_hop: list[int] = []
     last_hop: list[int] = []
     most = 0
-    for number in range(DIRECTORIES):
-        directory, numbers = make_directory([f"family-{relay}" for relay in range(relays)], seed * 1000 + number)
+    for number, path_sets in drawn:
         bad = set(random.Random(f"{seed}/{f}/{number}").sample(range(relays), malicious))
-        draws = real_paths(directory, numbers, runs // DIRECTORIES, seed * 77 + number)
-        tally = play(draws, bad.__contains__, q, nodes - malicious)
+        tally = play(path_sets, bad.__contains__, q, nodes - malicious)
         linked += tally.linked
         any_hop += tally.captured_any
         last_hop += tally.captured_last
@@ -226,14 +236,15 @@ def main() -> int:
     parser = options(__doc__ or "")
     parser.add_argument("--runs", type=int, default=20_000, help="path sets per fraction in the simulation (default: 20000)")
     parser.add_argument("--selector-runs", type=int, default=4_000, help="path sets of the real selector (default: 4000)")
-    parser.add_argument("--nodes", type=int, default=1_000, help="nodes of the real selector's directory, user included")
+    parser.add_argument("--nodes", type=int, default=400, help="nodes of the real selector's directory, user included")
     args = parser.parse_args()
     simulated = [check for f in FRACTIONS for check in simulate(f, N_PUBLISHED, args.runs, args.seed)]
     script = [check for f in FRACTIONS for check in published(f, args.runs, args.seed)]
-    found = [select(f, args.nodes, args.selector_runs, args.seed) for f in FRACTIONS]
+    drawn = draw_real(args.nodes, args.selector_runs, args.seed)
+    found = [select(drawn, f, args.nodes, args.seed) for f in FRACTIONS]
     chosen = [check for checks, _ in found for check in checks]
     most = max(held for _, held in found)
-    family = one_operator(0.3, args.nodes, args.selector_runs // 4, args.seed)
+    family = one_operator(0.3, args.nodes, args.selector_runs // 20, args.seed)
     tables = [
         *entropy_tables(),
         confidentiality_table(),

@@ -6,8 +6,9 @@ from collections.abc import Iterator, Sequence
 from network.chain_records import DirectoryEntry, DirectoryRecord
 from network.directory import Directory
 from network.geometry import GEOMETRY
+from network.guards import GuardRules, GuardSet
 from network.ids import Role
-from network.paths import RelayHistory, choose_paths
+from network.path_chooser import PathChooser
 
 NOW = 1_800_000_000.0
 
@@ -28,10 +29,10 @@ def make_directory(families: Sequence[str], seed: int) -> tuple[Directory, dict[
 
 
 def real_paths(directory: Directory, numbers: dict[bytes, int], runs: int, seed: int) -> Iterator[list[list[int]]]:
-    """`runs` path sets, each chosen by a user node that has just started."""
+    """`runs` path sets, each the first one of a new user node: guards are sampled, then middles and proxies chosen."""
     rng = random.Random(seed)
     for _ in range(runs):
-        chosen = choose_paths(directory, RelayHistory(), NOW, rng.randbytes)
+        chosen = PathChooser(GuardSet(GuardRules()), rng.randbytes).choose(directory, NOW)
         yield [[numbers[relay.node_id] for relay in path] for path in chosen.paths]
 
 

@@ -6,7 +6,7 @@ from math import log2
 import pytest
 
 from evals.anonymity import closed_forms as forms
-from evals.anonymity.entropy import one_operator, published, select, simulate
+from evals.anonymity.entropy import draw_real, one_operator, published, select, simulate
 from evals.anonymity.selector import distinct_everywhere, make_directory, real_paths
 from evals.anonymity.simulation import USER, Estimate, estimate, independent_paths, play, share, view_of
 
@@ -46,9 +46,9 @@ def test_the_simulation_meets_the_closed_forms(f: float) -> None:
 
 
 def test_the_real_path_selector_meets_the_closed_forms() -> None:
-    checks, most = select(0.2, 200, 800, seed=3)
+    checks, most = select(draw_real(150, 640, seed=3), 0.2, 150, seed=3)
     assert [check.name for check in checks if not check.found.holds(check.closed)] == [] and most == 1
-    assert one_operator(0.3, 200, 50, seed=3).mean == 1.0
+    assert one_operator(0.3, 100, 20, seed=3).mean == 1.0
 
 
 def test_a_biased_selector_would_be_found_out() -> None:
