@@ -73,7 +73,7 @@ class ProcessOverlay:
     async def restart(self, member: Member) -> None:
         """Start a killed node again where it was, and tell it the directory."""
         member.process, _ = await start(member.command)
-        self._tell(member)
+        self.tell(member)
 
     async def publish(self) -> None:
         """Write the directory of everybody who was added and not removed, and tell the processes."""
@@ -84,14 +84,15 @@ class ProcessOverlay:
         self.file.write_bytes(encode(record))
         self._listed = Directory(record, self._height)
         for member in members:
-            self._tell(member)
+            self.tell(member)
 
     @property
     def file(self) -> Path:
         """Where the newest directory is written."""
         return self._folder / f"directory-{self._height}"
 
-    def _tell(self, member: Member) -> None:
+    def tell(self, member: Member) -> None:
+        """Let a process read the newest directory."""
         if member.process.returncode is None:
             assert member.process.stdin is not None
             member.process.stdin.write(f"directory {self.file}\n".encode())
