@@ -16,6 +16,8 @@ MESSAGE_ID = 16
 DIRECTORY_NAME = 16  # the first bytes of a directory's hash
 SOLUTION = 8  # of the puzzle that a busy relay asks for
 COMMITMENT = 16
+PLAIN_HASH = 16
+PLAIN_HASHES = 4 * PLAIN_HASH  # one for each clove of the network's geometry
 HYBRID_PRIVATE = 64 + KEY  # ML-KEM-768 seed, X25519 private key
 HYBRID_ENCAPSULATED = 1088 + KEY  # ML-KEM-768 ciphertext, X25519 ephemeral key
 DATA_HEADER = 4  # command 1, reserved 1, length 2
@@ -32,12 +34,15 @@ CELLS_PER_ENCRYPTED_FRAME = 15  # with its header, one TLS record holds it whole
 class Seal(IntEnum):
     """How a clove is sealed to the model node: the first byte of a sealed clove."""
 
+    PLAIN = 0  # not at all: for comparisons, refused by every model node that was not told otherwise
     X25519 = 1
     HYBRID = 2  # ML-KEM-768 and X25519
 
     @property
     def overhead(self) -> int:
-        """What the seal adds to a clove: its own number, the encapsulated key, the tag."""
+        """What the seal adds to a clove: its own number, the encapsulated key and the tag, or the hashes of all cloves."""
+        if self is Seal.PLAIN:
+            return 1 + PLAIN_HASHES
         return 1 + (HYBRID_ENCAPSULATED if self is Seal.HYBRID else KEY) + TAG
 
 

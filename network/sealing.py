@@ -16,13 +16,18 @@ _PADME_SIZES = tuple(sorted({padme(cells) for cells in range(1, CELL_BUCKETS[-1]
 
 @dataclass(frozen=True, slots=True)
 class Sealing:
-    """`auto` seals hybrid to every model node that names a hybrid key; `padme` wastes less and tells more than `pow2`."""
+    """`auto` seals hybrid to every model node that names a hybrid key; `padme` wastes less and tells more than `pow2`.
+
+    `plain` does not seal: it is for comparisons and no setting of any role.
+    """
 
     seal: str = "auto"
     padding: str = "pow2"
 
     def choose(self, entry: DirectoryEntry) -> tuple[Seal, bytes] | None:
         """The suite for this model node and the key to seal to; None when the settings ask for a key that it does not name."""
+        if self.seal == "plain":
+            return Seal.PLAIN, b""
         if self.seal != "x25519" and entry.hybrid_key:
             return Seal.HYBRID, entry.hybrid_key
         return None if self.seal == "hybrid" else (Seal.X25519, entry.onion_key)

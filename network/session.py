@@ -9,7 +9,7 @@ import struct
 from network.cell import CLOSE_REASONS, CloseReason, decode_data, hand_over_cells
 from network.cell import Command as DataCommand
 from network.chain_records import DirectoryEntry
-from network.clove import Clove, seal_clove
+from network.clove import Clove, seal_cloves
 from network.commands import BlamePath, Command, DeliverFrame, EndSession, SendData
 from network.errors import CryptoError, DecodeError, LocalProtocolError, PlanetServeError
 from network.events import Event, PathData, PathLost
@@ -257,12 +257,10 @@ def _seal_all(
     """For every path, its return token and its sealed clove."""
     slices = split(message, GEOMETRY.n, GEOMETRY.k, rng)
     total = len(message) + COMMITMENT + TAG
-    sealed: list[tuple[bytes, bytes]] = []
-    for index in order:
-        token = rng(TOKEN)
-        clove = Clove(GEOMETRY.n, GEOMETRY.k, minute_of(now), message_id, token, total, slices[index])
-        try:
-            sealed.append((token, seal_clove(clove, public, seal)))
-        except CryptoError as error:
-            raise ModelUnreachable(f"the model node's key cannot be used: {error}") from error
-    return sealed
+    minute = minute_of(now)
+    cloves = [Clove(GEOMETRY.n, GEOMETRY.k, minute, message_id, rng(TOKEN), total, slices[index]) for index in order]
+    try:
+        sealed = seal_cloves(cloves, public, seal)
+    except CryptoError as error:
+        raise ModelUnreachable(f"the model node's key cannot be used: {error}") from error
+    return [(clove.token, raw) for clove, raw in zip(cloves, sealed, strict=True)]

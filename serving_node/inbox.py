@@ -46,9 +46,20 @@ class _Message:
 class Inbox:
     """All requests of one model node. Sessions are numbered from 1. `opener` holds its keys, which change every day."""
 
-    __slots__ = ("_by_return", "_by_session", "_held", "_messages", "_replays", "_sessions", "counts", "opener")
+    __slots__ = (
+        "_accept_plain",
+        "_by_return",
+        "_by_session",
+        "_held",
+        "_messages",
+        "_replays",
+        "_sessions",
+        "counts",
+        "opener",
+    )
 
-    def __init__(self, onion_private: bytes, hybrid_private: bytes = b"") -> None:
+    def __init__(self, onion_private: bytes, hybrid_private: bytes = b"", *, accept_plain: bool = False) -> None:
+        self._accept_plain = accept_plain
         self.opener = Opener(OnionPrivate(onion_private, hybrid_private))
         self._messages: dict[bytes, _Message] = {}
         self._by_return: dict[Return, tuple[bytes, int]] = {}
@@ -105,29 +116,30 @@ class Inbox:
     def _on_clove(self, way: Return, sealed: bytes, now: float) -> list[Command]:
         refusal = SendHandover(way[0], encode_handover(Handover.REFUSED, way[1]))
         try:
-            clove = open_clove(sealed, self.opener)
+            clove = open_clove(sealed, self.opener, accept_plain=self._accept_plain)
         except (CryptoError, DecodeError):
             return [refusal, *self._drop("bad_clove")]
         why = self._unacceptable(clove, way, now)
         if why is not None:
             return [refusal, *self._drop(why)]
-        message = self._messages.get(clove.message_id)
+        key = clove.gathering
+        message = self._messages.get(key)
         if message is None:
-            message = self._messages[clove.message_id] = _Message(clove, now + GATHER_SECONDS)
+            message = self._messages[key] = _Message(clove, now + GATHER_SECONDS)
         message.returns[clove.slice.index] = way
         message.arrived |= 1 << clove.slice.index
-        self._by_return[way] = (clove.message_id, clove.slice.index)
+        self._by_return[way] = (key, clove.slice.index)
         self.counts["cloves"] += 1
         if message.writer is not None:
             return []
         message.cloves[clove.slice.index] = clove
         self._held += len(clove.slice.fragment)
         enough = min(len(message.cloves), len(message.returns)) >= GEOMETRY.k
-        return self._open(clove.message_id, message, now) if enough else []
+        return self._open(key, message, now) if enough else []
 
     def _unacceptable(self, clove: Clove, way: Return, now: float) -> str | None:
         """Why a clove that opens must be refused, as the name of its counter; None when it may stay."""
-        message = self._messages.get(clove.message_id)
+        message = self._messages.get(clove.gathering)
         if clove.token != way[1] or (clove.n, clove.k) != (GEOMETRY.n, GEOMETRY.k) or clove.total > MAX_TOTAL:
             return "foreign_clove"
         if not is_fresh(clove.minute, now):
@@ -147,15 +159,18 @@ class Inbox:
     def _open(self, key: bytes, message: _Message, now: float) -> list[Command]:
         slices = {index: clove.slice for index, clove in message.cloves.items()}
         try:
-            secret, mode, request = unpack_message(combine(slices, GEOMETRY.n, GEOMETRY.k, message.first.total))
-        except (CryptoError, DecodeError):
+            opened = combine(slices, GEOMETRY.n, GEOMETRY.k, message.first.total)
+            secret, mode, request = unpack_message(opened)
+        except (CryptoError, DecodeError) as error:
+            if isinstance(error, CryptoError) and len(slices) < GEOMETRY.n:
+                return []  # another clove may still make k that fit
             return [*self._drop("bad_message"), *self._forget(key, Handover.REFUSED)]
-        if not self._replays.admit(key, now):
+        if not self._replays.admit(message.first.message_id, now):
             return [*self._drop("replayed_message"), *self._forget(key, Handover.REFUSED)]
         self._release(message)
         self._sessions += 1
         message.session = self._sessions
-        message.writer = ReplyWriter(secret, key)
+        message.writer = ReplyWriter(secret, message.first.message_id)
         self._by_session[message.session] = key
         self.counts["requests"] += 1
         return [StartReply(message.session, request, mode)]

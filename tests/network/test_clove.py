@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from network.clove import Clove, open_clove, seal_clove
+from network.clove import Clove, open_clove, seal_clove, seal_cloves
 from network.crypto import exchange_public
 from network.errors import CryptoError, DecodeError
 from network.geometry import CLOVE_HEADER, Seal
@@ -39,6 +39,40 @@ def test_the_plaintext_vector() -> None:
     raw = Opener(OnionPrivate(PRIVATE)).open(seal_clove(clove, PUBLIC), INFO)
     expected = "01040302" + "00000001" + "6d" * 16 + "74" * 16 + "00000005" + "73" * 32 + "6162"
     assert raw.hex() == expected
+
+
+def _four(message: bytes) -> list[Clove]:
+    return [_clove(message, index) for index in range(4)]
+
+
+@given(st.binary(max_size=400), st.permutations(range(4)))
+@settings(max_examples=20, deadline=None)
+def test_plain_cloves_carry_the_hashes_of_all(message: bytes, order: list[int]) -> None:
+    four = [_four(message)[index] for index in order]
+    opened = [open_clove(raw, Opener(OnionPrivate(PRIVATE)), accept_plain=True) for raw in seal_cloves(four, b"", Seal.PLAIN)]
+    assert [replace(clove, hashes=b"") for clove in opened] == four
+    assert len({clove.hashes for clove in opened}) == 1 and len(opened[0].hashes) == 64
+    assert len({clove.gathering for clove in opened}) == 1 and opened[0].gathering != four[0].gathering
+
+
+@given(st.integers(0))
+@settings(max_examples=60, deadline=None)
+def test_a_flipped_bit_of_a_plain_clove_does_not_pass_for_it(bit: int) -> None:
+    raw = seal_cloves(_four(b"hello"), b"", Seal.PLAIN)[1]
+    sealed, bit = bytearray(raw), bit % (8 * len(raw))
+    sealed[bit // 8] ^= 1 << bit % 8
+    try:
+        changed = open_clove(bytes(sealed), Opener(OnionPrivate(PRIVATE)), accept_plain=True)
+    except (CryptoError, DecodeError):
+        return
+    assert changed.gathering != open_clove(raw, Opener(OnionPrivate(PRIVATE)), accept_plain=True).gathering
+
+
+@given(st.binary(max_size=300))
+@settings(deadline=None)
+def test_plain_garbage_is_refused(raw: bytes) -> None:
+    with pytest.raises(DecodeError):
+        open_clove(b"\x00" + raw, Opener(OnionPrivate(PRIVATE)), accept_plain=True)
 
 
 @given(st.integers(0))

@@ -12,7 +12,8 @@ def test_the_networks_lengths() -> None:
     assert (GEOMETRY.create_slot, GEOMETRY.created_slot, GEOMETRY.max_hops) == (120, 48, 8)
     assert (GEOMETRY.forward_body, GEOMETRY.forward_payload) == (967, 963)
     assert (GEOMETRY.backward_body, GEOMETRY.reply_clove, GEOMETRY.piece_fragment, GEOMETRY.piece) == (999, 995, 971, 2913)
-    assert (Seal.X25519.overhead, Seal.HYBRID.overhead) == (49, 1137)
+    assert (Seal.X25519.overhead, Seal.HYBRID.overhead, Seal.PLAIN.overhead) == (49, 1137, 65)
+    assert Seal.PLAIN.overhead == 1 + 16 * GEOMETRY.n
     assert [GEOMETRY.padded_message(cells, 49) for cells in CELL_BUCKETS[:3]] == [2362, 5251, 11029]
     assert [GEOMETRY.padded_message(cells, 1137) for cells in CELL_BUCKETS[1:3]] == [1987, 7765]
 

@@ -59,7 +59,7 @@ def _open_by_the_rfc(sealed: bytes, info: bytes, kem: int, encapsulated: int, se
     return AESGCM(key).decrypt(nonce, body, b"")
 
 
-@pytest.mark.parametrize("seal", Seal)
+@pytest.mark.parametrize("seal", [Seal.X25519, Seal.HYBRID])
 def test_agrees_with_the_rfcs_key_schedule(seal: Seal) -> None:
     sealed = seal_to(seal, TO[seal], b"a clove", b"info")
     assert len(sealed) == len(b"a clove") + seal.overhead and sealed[0] == seal
@@ -68,7 +68,7 @@ def test_agrees_with_the_rfcs_key_schedule(seal: Seal) -> None:
     assert _open_by_the_rfc(sealed[1:], b"info", kem, length, secret) == b"a clove"
 
 
-@pytest.mark.parametrize("seal", Seal)
+@pytest.mark.parametrize("seal", [Seal.X25519, Seal.HYBRID])
 def test_nothing_else_opens(seal: Seal) -> None:
     opener, sealed = Opener(BOTH), seal_to(seal, TO[seal], b"a clove", b"info")
     last = bytes([sealed[-1] ^ 1])
@@ -81,7 +81,7 @@ def test_nothing_else_opens(seal: Seal) -> None:
         Opener(OnionPrivate(bytes(range(2, 34)), bytes(range(1, 97)))).open(sealed, b"info")
 
 
-@pytest.mark.parametrize("seal", Seal)
+@pytest.mark.parametrize("seal", [Seal.X25519, Seal.HYBRID])
 def test_yesterdays_keys_open_until_they_are_turned_away(seal: Seal) -> None:
     today = OnionPrivate(bytes(range(2, 34)), bytes(range(1, 97)))
     opener, sealed = Opener(today, BOTH), seal_to(seal, TO[seal], b"a clove", b"info")

@@ -14,6 +14,10 @@ def test_auto_takes_the_hybrid_key_where_there_is_one() -> None:
     assert chosen == {"auto": (x25519, hybrid), "x25519": (x25519, x25519), "hybrid": (None, hybrid)}
 
 
+def test_plain_is_no_setting() -> None:
+    assert Sealing("plain").choose(HYBRID) == (Seal.PLAIN, b"") and "plain" not in SEALS
+
+
 def test_sizes() -> None:
     sizes = {padding: Sealing(padding=padding).sizes for padding in PADDINGS}
     assert sizes["pow2"] == CELL_BUCKETS

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from network.clove import Clove, seal_clove
+from network.clove import Clove, seal_clove, seal_cloves
 from network.commands import CancelReply, SendHandover, StartReply
 from network.crypto import exchange_public
 from network.errors import LocalProtocolError
@@ -165,9 +165,53 @@ def test_a_whole_request_replayed_is_refused(inbox: Inbox) -> None:
 
 
 def test_cloves_that_do_not_fit_together_start_nothing(inbox: Inbox) -> None:
-    mixed = cloves(seed=1)[:2] + cloves(seed=2)[2:3]
-    commands = give(inbox, mixed)
+    mixed = cloves(seed=1)[:2] + cloves(seed=2)[2:]
+    assert give(inbox, mixed[:3]) == [], "a fourth clove may fit two of them"
+    commands = give(inbox, mixed[3:])
     assert commands == [refused(clove) for clove in mixed] and inbox.counts["dropped_bad_message"] == 1
+
+
+@pytest.mark.parametrize("bad", range(4))
+def test_one_clove_that_does_not_fit_the_others_is_worked_around(inbox: Inbox, bad: int) -> None:
+    """Only a sender can make such a clove, unless cloves are plain."""
+    four, other = cloves(seed=1), cloves(seed=2)
+    mixed = [other[index] if index == bad else four[index] for index in range(4)]
+    assert give(inbox, mixed)[-1] == StartReply(1, b"a prompt", Mode.DEFAULT)
+
+
+def plain_arrivals(four: list[Clove]) -> list[HandoverArrived]:
+    return [arrival(clove, sealed=raw) for clove, raw in zip(four, seal_cloves(four, b"", Seal.PLAIN), strict=True)]
+
+
+@pytest.mark.parametrize("bad", range(4))
+def test_an_altered_plain_clove_is_refused_and_changes_nothing(bad: int) -> None:
+    inbox = Inbox(PRIVATE, accept_plain=True)
+    four = cloves()
+    events = plain_arrivals(four)
+    raw = bytearray(events[bad].raw)
+    raw[-1] ^= 1
+    events[bad] = HandoverArrived(events[bad].link, bytes(raw))
+    answers = [command for event in events for command in inbox.on_event(event, NOW)]
+    assert refused(four[bad]) in answers and StartReply(1, b"a prompt", Mode.DEFAULT) in answers
+
+
+@pytest.mark.parametrize("order", [[0, 1, 2, 3], [1, 0, 2, 3], [1, 2, 3, 0]])
+def test_a_proxy_that_rewrites_the_hashes_of_a_plain_clove_gathers_alone(order: list[int]) -> None:
+    inbox = Inbox(PRIVATE, accept_plain=True)
+    four = cloves()
+    forged = replace(four[0], slice=Slice(0, b"f" * 32, bytes(len(four[0].slice.fragment))), total=four[0].total)
+    events = plain_arrivals(four)
+    events[0] = plain_arrivals([forged, *four[1:]])[0]
+    answers = [command for index in order for command in inbox.on_event(events[index], NOW)]
+    assert answers.count(StartReply(1, b"a prompt", Mode.DEFAULT)) == 1
+    late = inbox.expire(NOW + GATHER_SECONDS)
+    assert refused(four[0]) in answers + late, "its path is told"
+
+
+def test_plain_cloves_are_refused_unless_told_otherwise(inbox: Inbox) -> None:
+    events = plain_arrivals(cloves())
+    assert [command for event in events for command in inbox.on_event(event, NOW)] == [refused(c) for c in cloves()]
+    assert inbox.counts["dropped_bad_clove"] == 4
 
 
 def test_the_user_going_cancels_when_fewer_than_k_ways_are_left(inbox: Inbox) -> None:
