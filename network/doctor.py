@@ -70,6 +70,7 @@ def examine(facts: Facts) -> list[Finding]:
         _reachable,
         _gossip,
         _paths,
+        _guards,
     )
     return [question(facts) for question in questions]
 
@@ -200,6 +201,21 @@ def _paths(facts: Facts) -> Finding:
     if not ready:
         return Finding("paths", BAD, words, "see reason under process; a path set needs relays of twelve families")
     return Finding("paths", OK, words)
+
+
+def _guards(facts: Facts) -> Finding:
+    if facts.is_public:
+        return Finding("guards", SKIPPED, "this role has none")
+    if facts.status is None or "guards_wanted" not in facts.status:
+        return Finding("guards", SKIPPED, "the node does not say")
+    answering, wanted = facts.status["guards_answering"], facts.status["guards_wanted"]
+    words = f"{answering} of {wanted} guards answer"
+    if behind := facts.status.get("directory_epochs_behind"):
+        todo = "this node's chain endpoint lags or withholds: name another, or several, in node.rpc"
+        return Finding("guards", WARNING, f"{words}; they route by a directory {behind} epochs newer than ours", todo)
+    if answering < wanted:
+        return Finding("guards", WARNING, words, "look at this machine's own connection; guards that are down are tried again")
+    return Finding("guards", OK, words)
 
 
 def _command(facts: Facts) -> str:

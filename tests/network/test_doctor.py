@@ -101,6 +101,15 @@ def test_a_gateway_only_dials_out_and_needs_path_sets() -> None:
     assert bad(without) == ["paths"]
 
 
+def test_a_gateway_whose_guards_are_silent_or_ahead_is_told() -> None:
+    status = {"path_sets_ready": 2, "guards_answering": 4, "guards_wanted": 4, "directory_epochs_behind": 0}
+    gateway = replace(WELL, role=Role.USER, directory=listed(Role.USER), status={**WELL.status, **status}, reachability=None)
+    assert finding(gateway, "guards").says == "4 of 4 guards answer" and finding(WELL, "guards").verdict == "skipped"
+    for change, words in (({"guards_answering": 3}, "3 of 4 guards"), ({"directory_epochs_behind": 5}, "5 epochs newer")):
+        told = finding(replace(gateway, status={**gateway.status, **change}), "guards")
+        assert told.verdict == "warning" and words in told.says and told.todo
+
+
 def test_what_cannot_be_known_is_not_blamed() -> None:
     fresh = replace(WELL, node_id=None, directory=None, chain_problem="no answer", status=None, listens=False)
     assert bad(fresh) == ["chain", "process", "port"] and finding(fresh, "keys").verdict == "warning"
