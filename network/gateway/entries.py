@@ -12,13 +12,19 @@ ATTEMPTS = 3
 Rng = Callable[[int], bytes]
 
 
-def choose_entries(directory: Directory, model: str, preferred: bytes | None, rng: Rng) -> list[DirectoryEntry]:
-    """The nodes to try, in order. Raises ApiError when the model is unknown or nobody trusted serves it now."""
+def choose_entries(
+    directory: Directory,
+    model: str,
+    preferred: bytes | None,
+    rng: Rng,
+    usable: Callable[[DirectoryEntry], bool] = lambda _: True,
+) -> list[DirectoryEntry]:
+    """The nodes to try, in order, those that seem dead last. Raises ApiError when nobody trusted serves the model now."""
     trusted = list(directory.models(model))
     if not trusted:
         raise _nobody(directory, model)
     trusted.sort(key=lambda _: rng(8))  # a random order from the injected randomness
-    trusted.sort(key=lambda entry: entry.node_id != preferred)
+    trusted.sort(key=lambda entry: (not usable(entry), entry.node_id != preferred))
     return trusted[:ATTEMPTS]
 
 

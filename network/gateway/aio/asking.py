@@ -26,6 +26,9 @@ class Overlay(Protocol):
     def ask(self, request: bytes, entry: DirectoryEntry) -> AsyncGenerator[ReplyFrame, None]:
         """The reply's frames in order; closing the iterator cancels the request at the model node."""
 
+    def usable(self, node: DirectoryEntry) -> bool:
+        """Whether a listed node answers, as far as is known."""
+
 
 class Asking:
     """One request on its way. Iterate `deltas()`; `exchange` holds the proven end afterwards."""
@@ -46,7 +49,7 @@ class Asking:
         self._affinity = affinity
         self._metrics = metrics
         model = asked.inference.model
-        self._entries = choose_entries(directory(), model, affinity.find(model, asked.pieces), rng)
+        self._entries = choose_entries(directory(), model, affinity.find(model, asked.pieces), rng, overlay.usable)
         self.exchange = Exchange(asked.inference, directory())
 
     async def deltas(self) -> AsyncGenerator[Delta, None]:

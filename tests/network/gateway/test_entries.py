@@ -33,6 +33,12 @@ def test_every_trusted_node_is_an_entry_equally_often() -> None:
     assert sum(counts) == 600 and min(counts) > 60
 
 
+def test_nodes_that_seem_dead_come_last_even_the_known_one() -> None:
+    for seed in range(5):
+        chosen = choose_entries(NODES, "m", bytes([3]) * 20, rng_of(seed), lambda each: each.node_id[0] in (1, 2))
+        assert {e.node_id[0] for e in chosen[:2]} == {1, 2} and chosen[2].node_id[0] == 3
+
+
 def test_the_known_node_comes_first_while_it_is_trusted() -> None:
     for seed in range(5):
         chosen = choose_entries(NODES, "m", bytes([3]) * 20, rng_of(seed))

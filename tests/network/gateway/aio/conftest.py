@@ -81,6 +81,9 @@ class FakeOverlay:
     asked: list[tuple[InferenceRequest, bytes]] = field(default_factory=list)
     cancelled: asyncio.Event = field(default_factory=asyncio.Event)
 
+    def usable(self, node: DirectoryEntry) -> bool:
+        return True
+
     async def ask(self, request: bytes, entry: DirectoryEntry) -> AsyncGenerator[ReplyFrame, None]:
         decoded = decode(InferenceRequest, request)
         self.asked.append((decoded, entry.node_id))
