@@ -14,7 +14,7 @@ from network.aio.dialer import Dialer
 from network.aio.directory_check import DirectoryCheck
 from network.aio.gossip import LivenessFeed
 from network.aio.guard_store import GuardStore
-from network.aio.ready_paths import RETRY_SECONDS, KeeperStatus
+from network.aio.ready_paths import FORKED, LOSS_SECONDS, RETRY_SECONDS, TOO_FEW_SECONDS, KeeperStatus
 from network.aio.ready_paths import ReadyPathSet as ReadyPathSet
 from network.chain_records import DirectoryEntry
 from network.directory import Directory
@@ -31,9 +31,6 @@ TAKE_SECONDS = 10.0
 FULL_ATTEMPTS = 3  # failures in a row after which a path set of only k circuits is accepted
 REBUILDS = 3  # times that missing circuits are built over other relays at once, for one path set and for one conversation
 REBUILD_SECONDS = 0.1
-TOO_FEW_SECONDS = 1.0  # how often a directory with too few relays is looked at again
-UNUSED_LIFE_SECONDS = (480.0, 720.0)  # unused path sets live for a uniform time within these bounds
-FORKED = "guards route by another directory of the same height than this node has proven: this node, or they, are being misled"
 
 
 class PathKeeper:
@@ -64,6 +61,8 @@ class PathKeeper:
         self._ready: list[ReadyPathSet] = []
         self._unjudged: set[OpenCircuit] = set()
         self._waiting = 0
+        self._lost = 0  # ready sets that broke since the last look
+        self._after_loss = Backoff(*LOSS_SECONDS)
         self._changed = asyncio.Condition()
         self._wake = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
@@ -137,8 +136,10 @@ class PathKeeper:
                 raise NoCircuits(f"no circuits within {TAKE_SECONDS:.0f} s: {self.status().reason}") from None
             finally:
                 self._waiting -= 1
-        taken = self._ready.pop(0)
-        taken.rebuilds = 0
+        whole = (at for at, each in enumerate(self._ready) if not each.missing())
+        taken = self._ready.pop(next(whole, 0))
+        taken.begin()
+        self._after_loss.reset()
         # The prompt goes first; its successor's circuits are built while the model node thinks.
         asyncio.get_running_loop().call_later(REBUILD_SECONDS, self._wake.set)
         return taken
@@ -187,6 +188,15 @@ class PathKeeper:
             self._discard_stale()
             if self._chooser.guards.changed:
                 await self._save_guards()
+            if self._lost:
+                # Who breaks what we build must not set our pace, or it would soon have us build what suits it.
+                self._failed, self._lost = self._failed + self._lost, 0
+                await asyncio.sleep(self._after_loss.pause(self._rng))
+                continue
+            wounded = next((each for each in self._ready if each.missing() and each.rebuilds < REBUILDS), None)
+            if wounded is not None:
+                await self._mend(wounded)
+                continue
             if len(self._ready) >= self._wanted + self._waiting:
                 await self._sleep(min(each.expires for each in self._ready) - self._clock())
                 continue
@@ -216,20 +226,25 @@ class PathKeeper:
             pass
 
     def _discard_stale(self) -> None:
+        """Close ready sets whose time is over, and those that have lost so many circuits that no prompt would arrive."""
         now = self._clock()
         for path_set in list(self._ready):
-            lost = any(circuit is not None and not circuit.is_open for circuit in path_set.circuits)
-            useless = lost or self._is_silent(path_set)
+            lost = path_set.standing < GEOMETRY.k
+            useless = lost or path_set.is_silent(self.usable)
             if useless or now >= path_set.expires:
                 self._ready.remove(path_set)
+                self._lost += lost
                 if not useless:
                     self.worked(path_set)
                 path_set.close()
 
-    def _is_silent(self, path_set: ReadyPathSet) -> bool:
-        """Whether a relay that hangs would let a request wait. Guards are judged by their links."""
-        relays = [relay for circuit in path_set.circuits if circuit is not None for relay in circuit.relays[1:]]
-        return not all(map(self.usable, relays))
+    async def _mend(self, path_set: ReadyPathSet) -> None:
+        """Replace what a ready set has lost. It stays ready meanwhile, and when that fails: k circuits suffice."""
+        path_set.rebuilds += 1
+        try:
+            await self._build_places(path_set, path_set.missing())
+        except NoCircuits as error:
+            log.debug("a lost circuit cannot be replaced: %s", error)
 
     async def _build(self, path_set: ReadyPathSet, accept: int) -> bool:
         """Build a path set of at least `accept` circuits. True when it is ready. Raises NoCircuits when none can be tried."""
@@ -238,12 +253,11 @@ class PathKeeper:
         except BaseException:
             path_set.close()
             raise
-        low, high = UNUSED_LIFE_SECONDS
-        path_set.expires = self._clock() + low + (high - low) * self._rng(1)[0] / 256
-        if GEOMETRY.n - len(path_set.missing()) < accept or self._forked:
+        if path_set.standing < accept or self._forked:
             self._reason = "some relays do not answer"
             path_set.close()
             return False
+        path_set.live_from(self._clock(), self._rng)
         self._built += 1
         self._reason = ""
         async with self._changed:
@@ -274,8 +288,7 @@ class PathKeeper:
         try:
             await asyncio.gather(*(self._build_at(path_set, place, path) for place, path in tries.items()))
         finally:
-            for place in tries:
-                path_set.coming.pop(place, None)
+            path_set.came(tries)
 
     async def _build_at(self, path_set: ReadyPathSet, place: int, path: tuple[DirectoryEntry, ...]) -> None:
         if not await self._pool.connect(path[0]):
@@ -289,7 +302,7 @@ class PathKeeper:
                 self._say(self._chooser.not_built(path, now - began, now))
             return
         self._chooser.built(path, now - began, now)
-        if path_set.closed:
+        if path_set.closed or path_set.coming.get(place) is not path:
             circuit.close()
             return
         path_set.circuits[place] = circuit

@@ -50,6 +50,23 @@ async def test_a_replacement_stands_beside_the_others(overlay: Any) -> None:
     taken.close()
 
 
+async def test_a_ready_set_that_loses_a_circuit_is_mended(overlay: Any) -> None:
+    keeper = await _started(overlay, path_sets=1)
+    assert await keeper.wait_ready(PATIENCE)
+    before = {relay.address for relay in keeper.guards()}
+    relays = {name: core.circuits for name, (_, core, _) in overlay.relays.items() if len(core.circuits)}
+    guards = {entry.address: entry.name for entry in overlay.entries}
+    proxy = next(name for name in relays if name not in {guards[address] for address in before})
+    await overlay.kill_relay(proxy)
+    async with asyncio.timeout(PATIENCE):
+        while sum(len(core.circuits) for _, core, _ in overlay.relays.values()) < GEOMETRY.n * GEOMETRY.hops:
+            await asyncio.sleep(0.01)
+    assert keeper.status().built == 1, "the same set, not another one"
+    taken = await keeper.take()
+    assert not taken.missing() and all(proxy not in _names(taken, hop) for hop in range(GEOMETRY.hops))
+    taken.close()
+
+
 async def test_a_set_closed_while_a_replacement_is_built_leaves_no_circuit(overlay: Any) -> None:
     keeper = await _started(overlay, path_sets=0)
     taken = await keeper.take()
