@@ -14,15 +14,15 @@ from network.aio.dialer import Dialer
 from network.aio.directory_check import DirectoryCheck
 from network.aio.gossip import LivenessFeed
 from network.aio.guard_store import GuardStore
-from network.aio.ready_paths import FORKED, LOSS_SECONDS, RETRY_SECONDS, TOO_FEW_SECONDS, KeeperStatus
+from network.aio.ready_paths import FORKED, LOSS_SECONDS, RETRY_SECONDS, TOO_FEW_SECONDS, KeeperStatus, say
 from network.aio.ready_paths import ReadyPathSet as ReadyPathSet
 from network.chain_records import DirectoryEntry
 from network.directory import Directory
 from network.freshness import Rng
 from network.geometry import GEOMETRY
 from network.guards import GuardRules, GuardSet
-from network.path_chooser import Finding, PathChooser
-from network.path_scores import Backoff, Level
+from network.path_chooser import PathChooser
+from network.path_scores import Backoff
 from network.session import NoCircuits
 
 log = logging.getLogger(__name__)
@@ -159,23 +159,20 @@ class PathKeeper:
             await asyncio.sleep(path_set.backoff.pause(self._rng))
         if path_set.closed or self._forked:
             return None
-        try:
-            await self._build_places(path_set, [index])
-        except NoCircuits as error:
-            log.debug("a lost circuit cannot be replaced: %s", error)
+        await self._rebuild(path_set, [index])
         return path_set.circuits[index]
 
     def worked(self, path_set: ReadyPathSet) -> None:
         """The session over these circuits ended well."""
         for circuit in path_set.circuits:
             if circuit is not None and circuit.is_open and self._is_unjudged(circuit):
-                self._say(self._chooser.ended_well(circuit.relays))
+                say(self._chooser.ended_well(circuit.relays))
 
     def blame(self, circuit: OpenCircuit, reason: str) -> None:
         """A session found that this circuit's relays misbehave."""
         if self._is_unjudged(circuit):
             log.info("a path misbehaved and its relays are avoided for a while: %s", reason)
-            self._say(self._chooser.blamed(circuit.relays, self._clock()))
+            say(self._chooser.blamed(circuit.relays, self._clock()))
 
     def _has_usable(self) -> bool:
         self._discard_stale()
@@ -194,8 +191,9 @@ class PathKeeper:
                 await asyncio.sleep(self._after_loss.pause(self._rng))
                 continue
             wounded = next((each for each in self._ready if each.missing() and each.rebuilds < REBUILDS), None)
-            if wounded is not None:
-                await self._mend(wounded)
+            if wounded is not None:  # it stays ready meanwhile, and when that fails: k circuits suffice
+                wounded.rebuilds += 1
+                await self._rebuild(wounded, wounded.missing())
                 continue
             if len(self._ready) >= self._wanted + self._waiting:
                 await self._sleep(min(each.expires for each in self._ready) - self._clock())
@@ -238,14 +236,6 @@ class PathKeeper:
                     self.worked(path_set)
                 path_set.close()
 
-    async def _mend(self, path_set: ReadyPathSet) -> None:
-        """Replace what a ready set has lost. It stays ready meanwhile, and when that fails: k circuits suffice."""
-        path_set.rebuilds += 1
-        try:
-            await self._build_places(path_set, path_set.missing())
-        except NoCircuits as error:
-            log.debug("a lost circuit cannot be replaced: %s", error)
-
     async def _build(self, path_set: ReadyPathSet, accept: int) -> bool:
         """Build a path set of at least `accept` circuits. True when it is ready. Raises NoCircuits when none can be tried."""
         try:
@@ -269,13 +259,17 @@ class PathKeeper:
         await self._build_places(path_set, range(GEOMETRY.n))
         for _ in range(REBUILDS):
             missing = path_set.missing()
-            if not missing:
+            if not missing or not await self._rebuild(path_set, missing):
                 return
-            try:
-                await self._build_places(path_set, missing)
-            except NoCircuits as error:
-                log.debug("a circuit is missing and cannot be replaced: %s", error)
-                return
+
+    async def _rebuild(self, path_set: ReadyPathSet, places: Sequence[int]) -> bool:
+        """As `_build_places`, beside circuits that stand. False when no path can be tried."""
+        try:
+            await self._build_places(path_set, places)
+        except NoCircuits as error:
+            log.debug("a circuit is missing and cannot be replaced: %s", error)
+            return False
+        return True
 
     async def _build_places(self, path_set: ReadyPathSet, places: Sequence[int]) -> None:
         """Try one path for each of these places, beside all that stands or is being built. Raises NoCircuits."""
@@ -299,7 +293,7 @@ class PathKeeper:
         now = self._clock()
         if circuit is None:
             if self._pool.is_linked(path[0]):
-                self._say(self._chooser.not_built(path, now - began, now))
+                say(self._chooser.not_built(path, now - began, now))
             return
         self._chooser.built(path, now - began, now)
         if path_set.closed or path_set.coming.get(place) is not path:
@@ -318,7 +312,7 @@ class PathKeeper:
         """A circuit ended and it was not us: its relays are suspects, and a ready path set may be useless."""
         if self._is_unjudged(circuit):
             linked = self._pool.is_linked(circuit.relays[0])
-            self._say(self._chooser.lost(circuit.relays, self._clock(), linked=linked))
+            say(self._chooser.lost(circuit.relays, self._clock(), linked=linked))
         self._wake.set()
 
     def _on_set_closed(self, path_set: ReadyPathSet) -> None:
@@ -337,12 +331,6 @@ class PathKeeper:
 
     def _look_again(self) -> None:
         self._wake.set()
-
-    def _say(self, findings: Sequence[Finding]) -> None:
-        for finding in findings:
-            level = logging.WARNING if finding.level > Level.NOTICE else logging.INFO
-            what = "guard" if finding.is_guard else "relay"
-            log.log(level, "%s %s loses more circuits than chance explains: %s", what, finding.relay.name, finding.level.name)
 
     async def _save_guards(self) -> None:
         self._chooser.guards.changed = False

@@ -1,14 +1,18 @@
 """Four circuits that wait for a request, and what can be said about them without naming relays."""
 
-from collections.abc import Callable, Mapping
+import logging
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from network.aio.circuits import OpenCircuit
 from network.chain_records import DirectoryEntry
 from network.freshness import Rng
 from network.gossip import GossipStatus
-from network.path_scores import Backoff
+from network.path_chooser import Finding
+from network.path_scores import Backoff, Level
 from network.paths import Usable
+
+log = logging.getLogger(__name__)
 
 RETRY_SECONDS = (0.1, 10.0)
 LOSS_SECONDS = (0.1, 60.0)  # pauses before the next path set when ready ones break
@@ -89,3 +93,11 @@ class KeeperStatus:
     guards_answering: int
     directory_epochs_behind: int
     gossip: GossipStatus
+
+
+def say(findings: Sequence[Finding]) -> None:
+    """Tell this user, and nobody else, which relays lose circuits."""
+    for finding in findings:
+        level = logging.WARNING if finding.level > Level.NOTICE else logging.INFO
+        what = "guard" if finding.is_guard else "relay"
+        log.log(level, "%s %s loses more circuits than chance explains: %s", what, finding.relay.name, finding.level.name)
