@@ -121,11 +121,15 @@ class GuardSet:
             guard.failures, guard.failed_at, guard.retry_at = 0, 0.0, 0.0
             self.changed = True
 
-    def confirm(self, node_id: bytes) -> None:
-        """A circuit through this guard stands: from now on it comes before all that never had one."""
+    def confirm(self, node_id: bytes, now: float) -> None:
+        """A circuit through this guard stands: from now on it comes before all that never had one, and its whole life begins.
+
+        A backup that stood in for what is left of its life would be replaced the sooner, and more relays would come first in all.
+        """
         guard = self._find(node_id)
         if guard is not None and not guard.confirmed:
             guard.confirmed = 1 + max(each.confirmed for each in self.guards)
+            guard.expires_at = max(guard.expires_at, now + guard.expires_at - guard.sampled_at)
             self.changed = True
 
     def unreachable(self, node_id: bytes, now: float) -> None:

@@ -86,7 +86,7 @@ class PathChooser:
         self._strikes.pop(guard, None)
         self._worked_at[guard] = now
         self.guards.reached(guard, now)
-        self.guards.confirm(guard)
+        self.guards.confirm(guard, now)
 
     def not_built(self, path: Path, seconds: float, now: float) -> list[Finding]:
         """A circuit could not be set up although the link to its guard stands."""

@@ -62,7 +62,7 @@ def test_a_guard_that_does_not_answer_keeps_its_place(
     first, second, third, fourth, backup, *_ = [guard.node_id for guard in guards.guards]
     for node in (second, third, fourth):
         guards.reached(node, NOW)
-        guards.confirm(node)
+        guards.confirm(node, NOW)
     at = NOW
     for wait in (600, 5_400, 14_400, 64_800, 64_800):
         guards.unreachable(second, at)
@@ -113,7 +113,7 @@ def test_whatever_fails_the_sample_is_bounded(
         node = guards.guards[which % len(guards.guards)].node_id
         if answers:
             guards.reached(node, now)
-            guards.confirm(node)
+            guards.confirm(node, now)
         else:
             guards.unreachable(node, now)
         now += 1.0
@@ -137,6 +137,19 @@ def test_lifetimes_end_and_the_unlisted_are_forgotten_late(
     assert gone not in [guard.node_id for guard in guards.guards] and len(guards.guards) == 8
     guards.refresh(directory, NOW + 200 * DAY, draw)
     assert all(guard.sampled_at == NOW + 200 * DAY for guard in guards.guards) and len(guards.guards) == 8
+
+
+def test_a_backup_lives_its_whole_life_from_its_first_circuit_on(
+    directory: Directory, guards: GuardSet, draw: Callable[[int], bytes]
+) -> None:
+    backup = guards.guards[4]
+    life, later = backup.expires_at - backup.sampled_at, NOW + 50 * DAY
+    guards.confirm(backup.node_id, later)
+    assert backup.expires_at == later + life
+    guards.confirm(backup.node_id, later + DAY)
+    assert backup.expires_at == later + life, "once"
+    guards.refresh(directory, later + 59 * DAY, draw)
+    assert backup in guards.guards
 
 
 def test_a_clock_that_was_ahead_is_forgiven(directory: Directory, guards: GuardSet, draw: Callable[[int], bytes]) -> None:
