@@ -124,7 +124,7 @@ class GuardSet:
     def confirm(self, node_id: bytes, now: float) -> None:
         """A circuit through this guard stands: from now on it comes before all that never had one, and its whole life begins.
 
-        A backup that stood in for what is left of its life would be replaced the sooner, and more relays would come first in all.
+        A backup that stood in for what is left of its life would be replaced the sooner, and more relays would be first in all.
         """
         guard = self._find(node_id)
         if guard is not None and not guard.confirmed:

@@ -1,8 +1,8 @@
 """How long until some first relay of a user is malicious: kept guards beside fresh first hops.
 
-Claim: with guards the chance is 1 - (1-f)^4 from the first day on and does not grow with use, only as guards are replaced 60 to
-120 days after their first use; without guards it passes 0.98 after 100 path sets at f = 0.01. The guard set that user nodes keep
-follows the renewal equation of that policy.
+Claim: with guards the chance is 1 - (1-f)^4 from the first day on and does not grow with use, only as guards are replaced 60
+to 120 days after their first use; without guards it passes 0.98 after 100 path sets at f = 0.01. The guard set that user nodes
+keep follows the renewal equation of that policy.
 """
 
 import random
