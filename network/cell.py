@@ -10,7 +10,7 @@ import struct
 from enum import IntEnum
 
 from network.errors import DecodeError
-from network.geometry import CELLS_PER_FRAME, DATA_HEADER, GEOMETRY, KIND, LINK_ID, NODE_ID, TOKEN
+from network.geometry import CELLS_PER_FRAME, CREDIT_COUNT, DATA_HEADER, GEOMETRY, KIND, LINK_ID, NODE_ID, TOKEN
 
 _PREFIX = struct.Struct(f">{LINK_ID}sB")
 _DATA = struct.Struct(">BBH")
@@ -92,6 +92,18 @@ def decode_destroy(body: bytes) -> tuple[DestroyReason, int]:
     """(reason, effort) of a DESTROY cell: what else it says is nobody's business, and it ends the circuit all the same."""
     reason = _REASONS.get(body[0], DestroyReason.NONE)
     return reason, body[1] if reason is DestroyReason.BUSY else 0
+
+
+def credit_cell(link_id: bytes, count: int) -> bytes:
+    """The cell that says: `count` more cells of this circuit have been passed on."""
+    return encode_cell(link_id, CellKind.CREDIT, count.to_bytes(CREDIT_COUNT, "big").ljust(GEOMETRY.cell_body, b"\0"))
+
+
+def decode_credit(body: bytes) -> int:
+    """The count of a CREDIT cell. Raises DecodeError when anything follows it."""
+    if body[CREDIT_COUNT:].strip(b"\0"):
+        raise DecodeError("a CREDIT cell with something after its count")
+    return int.from_bytes(body[:CREDIT_COUNT], "big")
 
 
 def split_frame(frame: bytes) -> list[bytes]:

@@ -6,14 +6,25 @@ Implements `docs/overlay.md` sections 3 and 4. Which relays, and what the data m
 from collections.abc import Sequence
 from enum import Enum, auto
 
-from network.cell import CellKind, DestroyReason, decode_cell, decode_destroy, destroy_cell, encode_cell
+from network.cell import (
+    CellKind,
+    DestroyReason,
+    credit_cell,
+    decode_cell,
+    decode_credit,
+    decode_destroy,
+    destroy_cell,
+    encode_cell,
+)
 from network.commands import Command, PassData, ReportClosed, ReportOpened, SendCell
 from network.errors import CryptoError, DecodeError, LocalProtocolError
 from network.events import CellArrived, Event, LinkLost
+from network.flow import Flow
 from network.freshness import Rng
 from network.geometry import LINK_ID
 from network.handshake import HopIdentity, UserHandshake
-from network.onion import UserLayers
+from network.onion import KeysSpent, UserLayers
+from network.terms import TERMS, Terms
 
 BUILD_SECONDS = 5.0
 
@@ -39,6 +50,8 @@ class Input(Enum):
     LINK_LOST = auto()
     TIMED_OUT = auto()
     CLOSED_BY_US = auto()
+    SPENT = auto()
+    BAD_CREDIT = auto()
 
 
 TRANSITIONS: dict[tuple[State, Input], State] = {
@@ -56,6 +69,8 @@ TRANSITIONS: dict[tuple[State, Input], State] = {
     (State.OPEN, Input.DESTROYED): State.CLOSED,
     (State.OPEN, Input.LINK_LOST): State.CLOSED,
     (State.OPEN, Input.CLOSED_BY_US): State.CLOSED,
+    (State.OPEN, Input.SPENT): State.CLOSED,
+    (State.OPEN, Input.BAD_CREDIT): State.CLOSED,
 }
 
 REASONS = {
@@ -65,19 +80,36 @@ REASONS = {
     Input.LINK_LOST: "the link to the first relay broke",
     Input.TIMED_OUT: "it was not ready in time",
     Input.CLOSED_BY_US: "we closed it",
+    Input.SPENT: "its keys have carried all that they may",
+    Input.BAD_CREDIT: "the first relay gave credit for cells that it was never sent",
 }
 
 
 class Circuit:
     """One circuit on one link. `link_id` names it on that link; the shell routes cells here by it."""
 
-    __slots__ = ("_deadline", "_handshake", "_layers", "_rng", "dropped", "link", "link_id", "state")
+    __slots__ = (
+        "_backward",
+        "_deadline",
+        "_forward",
+        "_handshake",
+        "_layers",
+        "_rng",
+        "_terms",
+        "dropped",
+        "link",
+        "link_id",
+        "state",
+    )
 
-    def __init__(self, hops: Sequence[HopIdentity], directory: bytes, link: int, rng: Rng) -> None:
+    def __init__(self, hops: Sequence[HopIdentity], directory: bytes, link: int, rng: Rng, terms: Terms = TERMS) -> None:
         """`directory` is the name of the directory that the hops come from."""
         self._handshake: UserHandshake | None = UserHandshake(hops, directory, rng)
         self._layers: UserLayers | None = None
         self._rng = rng
+        self._terms = terms
+        self._forward = Flow(terms)
+        self._backward = Flow(terms)
         self._deadline: float | None = None
         self.link = link
         self.link_id = rng(LINK_ID)
@@ -98,10 +130,15 @@ class Circuit:
         return [self._cell(CellKind.CREATE, self._handshake.create(now, self._rng, solutions))]
 
     def send(self, data: bytes) -> list[Command]:
-        """The cell that carries `data` to the last hop."""
+        """The cell that carries `data` to the last hop; without credit it waits. What may wait is the caller's to bound."""
         if self.state is not State.OPEN or self._layers is None:
             raise LocalProtocolError(f"a circuit that is {self.state.name} carries no data")
-        return [self._cell(CellKind.FORWARD, self._layers.wrap(data))]
+        try:
+            body = self._layers.wrap(data)
+        except KeysSpent:
+            return [SendCell(self.link, destroy_cell(self.link_id)), *self._end(Input.SPENT)]
+        self._forward.hold(encode_cell(self.link_id, CellKind.FORWARD, body), 0.0)
+        return self._send_waiting()
 
     def close(self) -> list[Command]:
         """End it from our side; nothing happens when it is already closed."""
@@ -143,6 +180,8 @@ class Circuit:
             return self._on_created(body)
         if link_id == self.link_id and kind is CellKind.BACKWARD and self.state is State.OPEN:
             return self._on_data(body)
+        if link_id == self.link_id and kind is CellKind.CREDIT and self.state is State.OPEN:
+            return self._on_credit(body)
         self.dropped += 1
         return []
 
@@ -153,7 +192,7 @@ class Circuit:
         except CryptoError:
             return [SendCell(self.link, destroy_cell(self.link_id)), *self._end(Input.REFUSED)]
         self._move(Input.CONFIRMED)
-        self._layers = UserLayers(keys)
+        self._layers = UserLayers(keys, self._terms)
         self._handshake = self._deadline = None
         return [ReportOpened()]
 
@@ -165,7 +204,23 @@ class Circuit:
             self.dropped += 1
             return [SendCell(self.link, destroy_cell(self.link_id)), *self._end(Input.DAMAGED)]
         self._move(Input.DATA)
-        return [PassData(data)]
+        credit = self._backward.pass_on()
+        passed: list[Command] = [PassData(data)]
+        return [SendCell(self.link, credit_cell(self.link_id, credit)), *passed] if credit else passed
+
+    def _on_credit(self, body: bytes) -> list[Command]:
+        try:
+            self._forward.grant(decode_credit(body))
+        except DecodeError:
+            self.dropped += 1
+            return [SendCell(self.link, destroy_cell(self.link_id)), *self._end(Input.BAD_CREDIT)]
+        return self._send_waiting()
+
+    def _send_waiting(self) -> list[Command]:
+        sent: list[Command] = []
+        while (cell := self._forward.next_cell()) is not None:
+            sent.append(SendCell(self.link, cell))
+        return sent
 
     def _cell(self, kind: CellKind, body: bytes) -> SendCell:
         return SendCell(self.link, encode_cell(self.link_id, kind, body))

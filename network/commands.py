@@ -1,5 +1,6 @@
 """What to do, in the imperative: everything the overlay's cores ask their shells for."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from network.cell import DestroyReason
@@ -38,6 +39,21 @@ class SendCell:
 
     link: int
     cell: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class SendCells:
+    """Put several cells on a link, in this order."""
+
+    link: int
+    cells: Sequence[bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class TellWhenWritten:
+    """Say LinkReady once the cells that a link was given have been written, all but a few."""
+
+    link: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +136,8 @@ Command = (
     | OpenCloveLink
     | CloseLink
     | SendCell
+    | SendCells
+    | TellWhenWritten
     | SendHandover
     | ReportOpened
     | ReportClosed

@@ -15,6 +15,21 @@ class CellArrived:
 
 
 @dataclass(frozen=True, slots=True)
+class FrameArrived:
+    """A neighbour sent one frame: 1 to 16 cells (or what should be)."""
+
+    link: int
+    frame: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class LinkReady:
+    """What was handed to a link has been written, which `TellWhenWritten` asked for."""
+
+    link: int
+
+
+@dataclass(frozen=True, slots=True)
 class HandoverArrived:
     """The other end of a clove link sent one message."""
 
@@ -52,4 +67,4 @@ class PathLost:
     path: int
 
 
-Event = CellArrived | HandoverArrived | LinkLost | CellsShed | PathData | PathLost
+Event = CellArrived | FrameArrived | LinkReady | HandoverArrived | LinkLost | CellsShed | PathData | PathLost

@@ -29,6 +29,7 @@ SLOT_PAYLOAD = 64  # what one hop reads in a CREATE cell: flags 1, minute 4, nex
 CELL_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 CELLS_PER_FRAME = 16
 CELLS_PER_ENCRYPTED_FRAME = 15  # with its header, one TLS record holds it whole
+CREDIT_COUNT = 2
 
 
 class Seal(IntEnum):

@@ -26,11 +26,13 @@ class FrameQueue(Protocol):
 class CellQueue:
     """Cells that wait for their link."""
 
-    __slots__ = ("_cells", "_most")
+    __slots__ = ("_cells", "_most", "_on_drained")
 
-    def __init__(self, most: int = DEFAULT.queued_cells) -> None:
+    def __init__(self, most: int = DEFAULT.queued_cells, on_drained: Callable[[], None] = lambda: None) -> None:
+        """`on_drained` is called whenever the writer asks and what is left afterwards is less than a frame."""
         self._cells: deque[bytes] = deque()
         self._most = most
+        self._on_drained = on_drained
 
     def put(self, cell: bytes) -> bytes | None:
         """Queue a cell. When the queue is full: the link id of the circuit that was thrown out to make room."""
@@ -45,12 +47,11 @@ class CellQueue:
     def next_frame(self, *, encrypted: bool) -> bytes | None:
         """All that waits, as far as it fits a frame."""
         cells = self._cells
-        if not cells:
-            return None
-        if len(cells) == 1:
-            return cells.popleft()
         most = CELLS_PER_ENCRYPTED_FRAME if encrypted else CELLS_PER_FRAME
-        return b"".join([cells.popleft() for _ in range(min(most, len(cells)))])
+        frame = b"".join([cells.popleft() for _ in range(min(most, len(cells)))])
+        if len(cells) < most:
+            self._on_drained()
+        return frame or None
 
     def __len__(self) -> int:
         return len(self._cells)

@@ -7,7 +7,8 @@ would let replays pass.
 
 from network.freshness import REMEMBER_SECONDS
 
-MAX_KEYS = 32_768
+MAX_KEYS = 262_144
+_REMEMBERED = 16  # bytes of a key: who finds two alike has only one of them accepted
 
 
 class ReplaySet:
@@ -25,15 +26,25 @@ class ReplaySet:
         return len(self._current) + len(self._previous)
 
     def __contains__(self, key: bytes) -> bool:
+        key = key[:_REMEMBERED]
         return key in self._current or key in self._previous
 
     def admit(self, key: bytes, now: float) -> bool:
         """Whether this key is new; remembers it. False for a replay, and while the set is full."""
-        self._age(now)
-        if key in self or len(self._current) >= self._limit:
+        if self.has_seen(key, now) or len(self._current) >= self._limit:
             return False
-        self._current.add(key)
+        self._current.add(key[:_REMEMBERED])
         return True
+
+    def has_seen(self, key: bytes, now: float) -> bool:
+        """Whether this key is a replay; changes nothing but what has aged."""
+        self._age(now)
+        return key in self
+
+    @property
+    def fullness(self) -> int:
+        """How much of the present generation is used, in percent."""
+        return 100 * len(self._current) // self._limit
 
     def _age(self, now: float) -> None:
         if now - self._since < REMEMBER_SECONDS:

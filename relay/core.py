@@ -8,23 +8,27 @@ what the last hop of a circuit does besides is in `proxy.py`.
 from collections import Counter
 from collections.abc import Callable, Sequence
 
-from network.cell import CellKind, DestroyReason, decode_cell, decode_destroy, destroy_cell, encode_cell
+from network.cell import CellKind, DestroyReason, decode_cell, decode_credit, decode_destroy, destroy_cell, encode_cell
 from network.chain_records import DirectoryEntry
-from network.commands import CloseLink, Command, OpenLink, SendCell
+from network.commands import CloseLink, Command, OpenLink
 from network.directory import Directory
 from network.errors import CryptoError, DecodeError, LocalProtocolError
-from network.events import CellArrived, CellsShed, Event, HandoverArrived, LinkLost
+from network.events import CellsShed, Event, FrameArrived, HandoverArrived, LinkLost, LinkReady
 from network.freshness import Rng
-from network.geometry import GEOMETRY, KEY, LINK_ID
-from network.handshake import ForeignDirectory, OnionKey, RelayHandshake
+from network.geometry import CELLS_PER_FRAME, GEOMETRY, KIND, LINK_ID
+from network.handshake import OnionKey, RelayHandshake
 from network.ids import Role
 from network.onion import RelayLayer
-from network.replay import ReplaySet
+from network.terms import TERMS, Terms
 from relay.circuit_table import SWEEP_SECONDS, CircuitTable, RelayedCircuit
+from relay.courier import Courier, RelayFlow
+from relay.entrance import Entrance, Refusal
 from relay.limits import Limits
 from relay.proxy import Proxy
 
 DEFAULT_LIMITS = Limits()
+_CELL, _BODY = GEOMETRY.cell, LINK_ID + KIND
+_FORWARD, _BACKWARD = bytes((CellKind.FORWARD,)), bytes((CellKind.BACKWARD,))
 
 
 class RelayCore:
@@ -34,19 +38,21 @@ class RelayCore:
     """
 
     __slots__ = (
+        "_courier",
         "_directory",
+        "_entrance",
         "_limits",
         "_links_to",
         "_next_link",
         "_node_id",
+        "_opened",
         "_proxy",
-        "_replays",
         "_rng",
         "_sweep_at",
+        "_terms",
         "_unused_since",
         "circuits",
         "counts",
-        "onion_keys",
     )
 
     def __init__(
@@ -56,24 +62,32 @@ class RelayCore:
         directory: Callable[[], Directory],
         rng: Rng,
         limits: Limits = DEFAULT_LIMITS,
+        terms: Terms = TERMS,
     ) -> None:
         self._node_id = node_id
-        self.onion_keys = tuple(onion_keys)
+        self._entrance = Entrance(node_id, onion_keys, directory, rng, limits)
         self._directory = directory
         self._rng = rng
         self._limits = limits
-        self._replays = ReplaySet()
+        self._terms = terms
+        self._courier = Courier(limits)
         self._links_to: dict[bytes, int] = {}
+        self._opened: set[int] = set()
         self._unused_since: dict[int, float] = {}
         self._next_link = 0
         self._sweep_at: float | None = None
         self.circuits = CircuitTable(limits)
         self.counts: Counter[str] = Counter()
-        self._proxy = Proxy(directory, limits, self.counts, self.new_link)
+        self._proxy = Proxy(directory, limits, self._courier, self.counts, self.new_link)
+
+    @property
+    def onion_keys(self) -> tuple[OnionKey, ...]:
+        """The keys that set-ups are opened with, newest first."""
+        return self._entrance.onion_keys
 
     def use_onion_keys(self, onion_keys: Sequence[OnionKey]) -> None:
         """From now on set-ups are opened with these keys, newest first; circuits that stand are not touched."""
-        self.onion_keys = tuple(onion_keys)
+        self._entrance.onion_keys = tuple(onion_keys)
 
     def new_link(self) -> int:
         """A number for a link that was accepted or will be opened."""
@@ -81,152 +95,228 @@ class RelayCore:
         return self._next_link
 
     def on_event(self, event: Event, now: float) -> list[Command]:
-        """A cell or message arrived, or a link is lost."""
-        if isinstance(event, CellArrived):
-            return self._on_cell(event, now)
-        if isinstance(event, HandoverArrived):
-            return self._proxy.on_message(event.link, event.raw, now)
-        if isinstance(event, LinkLost):
-            return self._on_link_lost(event.link, now)
-        if isinstance(event, CellsShed):
-            self.counts["circuits_shed"] += 1
-            circuit = self.circuits.incoming(event.link, event.link_id)
-            circuit = circuit or self.circuits.outgoing(event.link, event.link_id)
-            return self._destroy(circuit, DestroyReason.SHED) if circuit else []
-        raise LocalProtocolError(f"a relay is not told about {type(event).__name__}")
+        """A frame or message arrived, or something happened to a link."""
+        if isinstance(event, FrameArrived):
+            self._on_frame(event.link, event.frame, now)
+        elif isinstance(event, HandoverArrived):
+            self._on_message(event, now)
+        elif isinstance(event, LinkReady):
+            self._courier.link_ready(event.link)
+        elif isinstance(event, LinkLost):
+            self._on_link_lost(event.link, now)
+        elif isinstance(event, CellsShed):
+            self._on_cells_shed(event)
+        else:
+            raise LocalProtocolError(f"a relay is not told about {type(event).__name__}")
+        return self._courier.take()
 
     def expire(self, now: float) -> list[Command]:
         """End circuits that nobody uses, close links that carry none."""
         if self._sweep_at is None or now < self._sweep_at:
             return []
-        commands: list[Command] = []
         for circuit in self.circuits.expired(now):
             self.counts["circuits_expired"] += 1
-            commands += self._destroy(circuit, DestroyReason.EXPIRED)
-        commands += self._proxy.close_unused(now)
+            self._destroy(circuit, DestroyReason.EXPIRED)
+        self._proxy.close_unused(now)
         for node, link in list(self._links_to.items()):
             if self.circuits.uses(link):
                 self._unused_since.pop(link, None)
             elif now - self._unused_since.setdefault(link, now) >= self._limits.idle_link_seconds:
                 del self._links_to[node], self._unused_since[link]
-                commands.append(CloseLink(link))
+                self._courier.order(CloseLink(link))
         busy = len(self.circuits) or self._links_to or self._proxy.busy
         self._sweep_at = now + SWEEP_SECONDS if busy else None
-        return commands
+        return self._courier.take()
 
     def next_deadline(self) -> float | None:
         """When `expire` has something to do; None on a relay that carries nothing."""
         return self._sweep_at
 
-    def _on_cell(self, event: CellArrived, now: float) -> list[Command]:
+    def _on_frame(self, link: int, frame: bytes, now: float) -> None:
+        count, rest = divmod(len(frame), _CELL)
+        if rest or not 1 <= count <= CELLS_PER_FRAME:
+            self._drop("malformed")
+            return
+        self.counts["cells"] += count
+        if link in self._opened:
+            self._on_outer_frame(link, frame, now)
+        else:
+            self._on_inner_frame(link, frame, now)
+        if self._courier.waiting_cells:
+            self._shed()
+
+    def _on_inner_frame(self, link: int, frame: bytes, now: float) -> None:
+        """Cells from the user's side. What is common comes first and is spelt out: this runs for every cell."""
+        view = memoryview(frame)
+        for at in range(0, len(frame), _CELL):
+            circuit = self.circuits.inner(link).get(frame[at : at + LINK_ID])
+            if circuit is None or circuit.handshake is not None or frame[at + LINK_ID] != CellKind.FORWARD:
+                self._on_rare_inner_cell(link, circuit, frame[at : at + _CELL], now)
+                continue
+            try:
+                cell = circuit.layer.peel(view[at + _BODY : at + _CELL], circuit.prefix_out)
+            except CryptoError:
+                self._end(circuit, "altered")
+                continue
+            circuit.used = now
+            if circuit.link_out is None:
+                self._on_data(circuit, cell, now)
+            elif circuit.forward.waiting and circuit.forward.is_full:
+                self._end(circuit, "over_window")
+            else:
+                self._courier.send(circuit.forward, cell, now)
+
+    def _on_outer_frame(self, link: int, frame: bytes, now: float) -> None:
+        """Cells from the next hop's side."""
+        view = memoryview(frame)
+        for at in range(0, len(frame), _CELL):
+            circuit = self.circuits.outer(link).get(frame[at : at + LINK_ID])
+            if circuit is None or circuit.handshake is not None or frame[at + LINK_ID] != CellKind.BACKWARD:
+                self._on_rare_outer_cell(circuit, frame[at : at + _CELL])
+                continue
+            circuit.used = now
+            if circuit.backward.waiting and circuit.backward.is_full:
+                self._end(circuit, "over_window")
+                continue
+            try:
+                cell = circuit.layer.wrap(view[at + _BODY : at + _CELL], circuit.prefix_in)
+            except CryptoError:
+                self._end(circuit, "keys_spent")
+                continue
+            self._courier.send(circuit.backward, cell, now)
+
+    def _on_rare_inner_cell(self, link: int, circuit: RelayedCircuit | None, cell: bytes, now: float) -> None:
+        """Anything but data from the user's side."""
         try:
-            link_id, kind, body = decode_cell(event.cell)
+            link_id, kind, body = decode_cell(cell)
         except DecodeError:
             return self._drop("malformed")
         if kind is CellKind.PAD:
-            return []
-        self.counts["cells"] += 1
+            return None
         if kind is CellKind.CREATE:
-            return self._on_create(event.link, link_id, body, now)
-        circuit = self.circuits.incoming(event.link, link_id)
-        if circuit is not None:
-            return self._on_inner_cell(circuit, kind, body, now)
-        circuit = self.circuits.outgoing(event.link, link_id)
-        if circuit is not None:
-            return self._on_outer_cell(circuit, kind, body, now)
-        # A cell may cross the DESTROY of its circuit, so this is common and harmless.
-        return self._drop("unknown_circuit")
-
-    def _on_create(self, link: int, link_id: bytes, body: bytes, now: float) -> list[Command]:
-        if self.circuits.incoming(link, link_id) or self.circuits.outgoing(link, link_id):
-            return self._drop("id_in_use")
-        if not self.circuits.has_room(link):
-            return self._refuse(link, link_id, "full", DestroyReason.BUSY)
-        try:
-            handshake = self._open(body, now)
-        except ForeignDirectory:
-            return self._refuse(link, link_id, "foreign_directory", DestroyReason.FOREIGN_DIRECTORY)
-        except (CryptoError, DecodeError):
-            return self._refuse(link, link_id, "bad_create")
-        if not self._replays.admit(body[:KEY], now):
-            return self._refuse(link, link_id, "replayed_create")
-        circuit = RelayedCircuit(link, link_id, RelayLayer(handshake.keys), born=now, used=now)
-        commands = self._extend(circuit, handshake)
-        if not commands:
-            return self._refuse(link, link_id, "unknown_next_hop")
-        self.circuits.add(circuit)
-        self.counts["circuits"] += 1
-        self._sweep_at = self._sweep_at or now + SWEEP_SECONDS
-        return commands
-
-    def _open(self, body: bytes, now: float) -> RelayHandshake:
-        """The handshake under whichever of our onion keys it was made for. Raises CryptoError or DecodeError."""
-        names = self._directory().names
-        for onion_key in self.onion_keys[:-1]:
-            try:
-                return RelayHandshake(body, self._node_id, onion_key, names, now, self._rng)
-            except CryptoError:
-                continue
-        return RelayHandshake(body, self._node_id, self.onion_keys[-1], names, now, self._rng)
-
-    def _extend(self, circuit: RelayedCircuit, handshake: RelayHandshake) -> list[Command]:
-        """Answer at the last hop, else pass the rest of CREATE on; nothing when the next hop is not a live relay."""
-        if handshake.next_hop is None:
-            body = handshake.created(self._rng(GEOMETRY.cell_body))
-            return [SendCell(circuit.link_in, encode_cell(circuit.id_in, CellKind.CREATED, body))]
-        node = self._directory().get(handshake.next_hop)
-        if node is None or node.role != Role.RELAY or node.node_id == self._node_id:
-            return []
-        circuit.link_out, commands = self._link_to(node)
-        circuit.id_out = self._rng(LINK_ID)
-        circuit.handshake = handshake
-        return [*commands, SendCell(circuit.link_out, encode_cell(circuit.id_out, CellKind.CREATE, handshake.rest))]
-
-    def _link_to(self, node: DirectoryEntry) -> tuple[int, list[Command]]:
-        link = self._links_to.get(node.node_id)
-        if link is not None:
-            return link, []
-        link = self._links_to[node.node_id] = self.new_link()
-        return link, [OpenLink(link, node)]
-
-    def _on_inner_cell(self, circuit: RelayedCircuit, kind: CellKind, body: bytes, now: float) -> list[Command]:
-        """A cell from the user's side."""
+            return self._drop("id_in_use") if circuit is not None else self._on_create(link, link_id, body, now)
+        if circuit is None:
+            # A cell may cross the DESTROY of its circuit, so this is common and harmless.
+            return self._drop("unknown_circuit")
         if kind is CellKind.DESTROY:
             return self._destroy(circuit, tell_inner=False)
-        if kind is not CellKind.FORWARD or circuit.handshake is not None:
-            return self._drop("out_of_place")
-        try:
-            peeled = circuit.layer.peel(body)
-        except CryptoError:
-            return [*self._drop("altered"), *self._destroy(circuit)]
-        circuit.used = now
-        if circuit.link_out is not None:
-            return [SendCell(circuit.link_out, encode_cell(circuit.id_out, CellKind.FORWARD, peeled))]
-        try:
-            return self._proxy.on_data(circuit, circuit.layer.data(peeled))
-        except DecodeError:
-            return [*self._drop("bad_data"), *self._destroy(circuit)]
+        if kind is CellKind.CREDIT and circuit.handshake is None:
+            return self._on_credit(circuit, circuit.backward, body)
+        return self._drop("out_of_place")
 
-    def _on_outer_cell(self, circuit: RelayedCircuit, kind: CellKind, body: bytes, now: float) -> list[Command]:
-        """A cell from the next hop's side."""
+    def _on_rare_outer_cell(self, circuit: RelayedCircuit | None, cell: bytes) -> None:
+        """Anything but data from the next hop's side."""
+        try:
+            _, kind, body = decode_cell(cell)
+        except DecodeError:
+            return self._drop("malformed")
+        if kind is CellKind.PAD:
+            return None
+        if circuit is None:
+            return self._drop("unknown_circuit")
         if kind is CellKind.DESTROY:
             told = decode_destroy(body) if circuit.handshake is not None else (DestroyReason.NONE, 0)
             return self._destroy(circuit, *told, tell_outer=False)
         if kind is CellKind.CREATED and circuit.handshake is not None:
             created, circuit.handshake = circuit.handshake.created(body), None
-            return [SendCell(circuit.link_in, encode_cell(circuit.id_in, CellKind.CREATED, created))]
-        if kind is not CellKind.BACKWARD or circuit.handshake is not None:
-            return self._drop("out_of_place")
-        circuit.used = now
-        return [SendCell(circuit.link_in, encode_cell(circuit.id_in, CellKind.BACKWARD, circuit.layer.wrap(body)))]
+            return self._courier.control(circuit.link_in, encode_cell(circuit.id_in, CellKind.CREATED, created))
+        if kind is CellKind.CREDIT and circuit.handshake is None:
+            return self._on_credit(circuit, circuit.forward, body)
+        return self._drop("out_of_place")
 
-    def _on_link_lost(self, link: int, now: float) -> list[Command]:
+    def _on_credit(self, circuit: RelayedCircuit, flow: RelayFlow, body: bytes) -> None:
+        try:
+            flow.grant(decode_credit(body))
+        except DecodeError:
+            self._end(circuit, "bad_credit")
+        else:
+            self._courier.drain(flow)
+
+    def _on_data(self, circuit: RelayedCircuit, cell: bytes, now: float) -> None:
+        """A cell reached the last hop."""
+        try:
+            self._proxy.on_data(circuit, circuit.layer.data(cell), now)
+        except DecodeError:
+            self._end(circuit, "bad_data")
+        else:
+            self._courier.passed_on(circuit.forward)
+
+    def _on_message(self, event: HandoverArrived, now: float) -> None:
+        stuck = self._proxy.on_message(event.link, event.raw, now)
+        if stuck is not None:
+            self._end(stuck, "reply_overflow")
+        if self._courier.waiting_cells:
+            self._shed()
+
+    def _on_create(self, link: int, link_id: bytes, body: bytes, now: float) -> None:
+        if not self.circuits.has_room(link):
+            return self._refuse(link, link_id, "full", DestroyReason.BUSY)
+        handshake = self._entrance.open(link, body, now)
+        if isinstance(handshake, Refusal):
+            return self._refuse(link, link_id, *handshake)
+        circuit = self._extend(link, link_id, handshake, now)
+        if circuit is None:
+            return self._refuse(link, link_id, "unknown_next_hop")
+        self.circuits.add(circuit)
+        self.counts["circuits"] += 1
+        self._sweep_at = self._sweep_at or now + SWEEP_SECONDS
+        return None
+
+    def _extend(self, link: int, link_id: bytes, handshake: RelayHandshake, now: float) -> RelayedCircuit | None:
+        """Answer at the last hop, else pass the rest of CREATE on; None when the next hop is not a live relay."""
+        name, inward = (link, link_id), self._courier.outlet(link)
+        layer = RelayLayer(handshake.keys, self._terms)
+        if handshake.next_hop is None:
+            body = handshake.created(self._rng(GEOMETRY.cell_body))
+            self._courier.control(link, encode_cell(link_id, CellKind.CREATED, body))
+            forward, backward = RelayFlow(self._terms, name, None, name), RelayFlow(self._terms, name, inward, None)
+            return RelayedCircuit(link, link_id, layer, forward, backward, link_id + _BACKWARD, born=now, used=now)
+        node = self._directory().get(handshake.next_hop)
+        if node is None or node.role != Role.RELAY or node.node_id == self._node_id:
+            return None
+        link_out, id_out = self._link_to(node), self._rng(LINK_ID)
+        self._courier.control(link_out, encode_cell(id_out, CellKind.CREATE, handshake.rest))
+        forward = RelayFlow(self._terms, name, self._courier.outlet(link_out), name)
+        backward = RelayFlow(self._terms, name, inward, (link_out, id_out))
+        circuit = RelayedCircuit(link, link_id, layer, forward, backward, link_id + _BACKWARD, born=now, used=now)
+        circuit.link_out, circuit.id_out, circuit.prefix_out = link_out, id_out, id_out + _FORWARD
+        circuit.handshake = handshake
+        return circuit
+
+    def _link_to(self, node: DirectoryEntry) -> int:
+        link = self._links_to.get(node.node_id)
+        if link is None:
+            link = self._links_to[node.node_id] = self.new_link()
+            self._opened.add(link)
+            self._courier.order(OpenLink(link, node))
+        return link
+
+    def _on_link_lost(self, link: int, now: float) -> None:
         self._links_to = {node: held for node, held in self._links_to.items() if held != link}
         self._unused_since.pop(link, None)
-        commands: list[Command] = []
+        self._opened.discard(link)
         for circuit in self.circuits.on_link(link):
-            commands += self._destroy(circuit, tell_inner=circuit.link_in != link, tell_outer=circuit.link_out != link)
-        return commands + self._proxy.on_link_lost(link)
+            self._destroy(circuit, tell_inner=circuit.link_in != link, tell_outer=circuit.link_out != link)
+        self._proxy.on_link_lost(link, now)
+        self._courier.link_lost(link)
+        self._entrance.link_lost(link)
+
+    def _on_cells_shed(self, event: CellsShed) -> None:
+        circuit = self.circuits.inner(event.link).get(event.link_id) or self.circuits.outer(event.link).get(event.link_id)
+        self.counts["circuits_shed"] += 1
+        if circuit is not None:
+            self._destroy(circuit, DestroyReason.SHED)
+
+    def _shed(self) -> None:
+        """Too much waits in this relay: end the circuits whose cells have waited longest."""
+        for link, link_id in self._courier.to_shed():
+            self.counts["circuits_shed"] += 1
+            self._destroy(self.circuits.inner(link)[link_id], DestroyReason.SHED)
+
+    def _end(self, circuit: RelayedCircuit, why: str) -> None:
+        """Something about the circuit is wrong: count it, and end it both ways."""
+        self._drop(why)
+        self._destroy(circuit)
 
     def _destroy(
         self,
@@ -236,23 +326,23 @@ class RelayCore:
         *,
         tell_inner: bool = True,
         tell_outer: bool = True,
-    ) -> list[Command]:
+    ) -> None:
         """End a circuit both ways; only the user's side hears why."""
         self.circuits.remove(circuit)
         self.counts["circuits_closed"] += 1
-        commands = self._proxy.release(circuit)
+        self._proxy.release(circuit)
+        self._courier.forget(circuit.forward)
+        self._courier.forget(circuit.backward)
         if tell_inner:
-            commands.append(SendCell(circuit.link_in, destroy_cell(circuit.id_in, reason, effort)))
+            self._courier.control(circuit.link_in, destroy_cell(circuit.id_in, reason, effort))
         if tell_outer and circuit.link_out is not None:
-            commands.append(SendCell(circuit.link_out, destroy_cell(circuit.id_out)))
-        return commands
+            self._courier.control(circuit.link_out, destroy_cell(circuit.id_out))
 
     def _refuse(
         self, link: int, link_id: bytes, why: str, reason: DestroyReason = DestroyReason.REFUSED, effort: int = 0
-    ) -> list[Command]:
+    ) -> None:
         self._drop(why)
-        return [SendCell(link, destroy_cell(link_id, reason, effort))]
+        self._courier.control(link, destroy_cell(link_id, reason, effort))
 
-    def _drop(self, why: str) -> list[Command]:
+    def _drop(self, why: str) -> None:
         self.counts["dropped_" + why] += 1
-        return []

@@ -10,6 +10,7 @@ from network.config import Table
 from network.errors import ConfigError
 from network.link_limits import DEFAULT as LINK
 from network.link_limits import LinkLimits
+from network.replay import MAX_KEYS
 
 _MOST = 2**40
 
@@ -20,9 +21,21 @@ class Limits:
 
     circuits: int = 50_000
     circuits_per_link: int = 2_000
+    creates_per_second: int = 8_000
+    creates_per_second_per_link: int = 20
+    creates_burst_per_link: int = 100
+    puzzle_above_percent: int = 50
+    puzzle_bits: int = 12
+    puzzle_most_bits: int = 20
+    replay_keys: int = MAX_KEYS
     idle_seconds: int = 600
     life_seconds: int = 3_600
     idle_link_seconds: int = 120
+    queued_bytes: int = 256 * 1024 * 1024
+    shed_above_percent: int = 90
+    shed_to_percent: int = 85
+    link_room: int = 32
+    proxy_reply_cells: int = 512
     proxy_bytes: int = 64 * 1024 * 1024
     links: int = 4_096
     links_per_host: int = 64

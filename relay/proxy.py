@@ -7,16 +7,17 @@ what: the clove is sealed, and one of four. Implements `docs/overlay.md` section
 from collections import Counter
 from collections.abc import Callable
 
-from network.cell import CellKind, CloseReason, HandOverReader, decode_data, encode_cell, encode_data
+from network.cell import CloseReason, HandOverReader, decode_data, encode_data
 from network.cell import Command as DataCommand
 from network.chain_records import DirectoryEntry
-from network.commands import CloseLink, Command, OpenCloveLink, SendCell, SendHandover
+from network.commands import CloseLink, OpenCloveLink, SendHandover
 from network.directory import Directory
 from network.errors import DecodeError
 from network.geometry import GEOMETRY
 from network.handover import Handover, decode_handover, encode_handover
 from network.ids import Role
 from relay.circuit_table import RelayedCircuit
+from relay.courier import Courier
 from relay.limits import Limits
 
 _CLOSING = {Handover.END: CloseReason.FINISHED, Handover.REFUSED: CloseReason.REFUSED}
@@ -25,13 +26,29 @@ _CLOSING = {Handover.END: CloseReason.FINISHED, Handover.REFUSED: CloseReason.RE
 class Proxy:
     """Every circuit that ends here, by (clove link, return token)."""
 
-    __slots__ = ("_circuits", "_counts", "_directory", "_held", "_limits", "_links_to", "_new_link", "_unused_since")
+    __slots__ = (
+        "_circuits",
+        "_counts",
+        "_courier",
+        "_directory",
+        "_held",
+        "_limits",
+        "_links_to",
+        "_new_link",
+        "_unused_since",
+    )
 
     def __init__(
-        self, directory: Callable[[], Directory], limits: Limits, counts: Counter[str], new_link: Callable[[], int]
+        self,
+        directory: Callable[[], Directory],
+        limits: Limits,
+        courier: Courier,
+        counts: Counter[str],
+        new_link: Callable[[], int],
     ) -> None:
         self._directory = directory
         self._limits = limits
+        self._courier = courier
         self._counts = counts
         self._new_link = new_link
         self._circuits: dict[tuple[int, bytes], RelayedCircuit] = {}
@@ -44,7 +61,7 @@ class Proxy:
         """Whether any clove link is open."""
         return bool(self._links_to)
 
-    def on_data(self, circuit: RelayedCircuit, data: bytes) -> list[Command]:
+    def on_data(self, circuit: RelayedCircuit, data: bytes, now: float) -> None:
         """The user's data reached the last hop. Raises DecodeError when it is not what may come next."""
         command, payload = decode_data(data)
         if command is DataCommand.HAND_OVER and circuit.gathering is None and circuit.handed is None:
@@ -58,97 +75,98 @@ class Proxy:
         if self._held > self._limits.proxy_bytes:
             self._counts["dropped_proxy_full"] += 1
             self._forget_gathering(circuit)
-            return [_closed(circuit, CloseReason.REFUSED)]
+            self._close(circuit, CloseReason.REFUSED, now)
+            return
         clove = circuit.gathering.clove()
-        return [] if clove is None else self._hand_over(circuit, circuit.gathering, clove)
+        if clove is not None:
+            self._hand_over(circuit, circuit.gathering, clove, now)
 
-    def on_message(self, link: int, raw: bytes, now: float) -> list[Command]:
-        """A model node sent a reply clove, or ended a reply."""
+    def on_message(self, link: int, raw: bytes, now: float) -> RelayedCircuit | None:
+        """A model node sent a reply clove, or ended a reply. Returns the circuit when more waits in it than may."""
         try:
             kind, token, body = decode_handover(raw)
         except DecodeError:
             self._counts["dropped_bad_handover"] += 1
-            return []
+            return None
         circuit = self._circuits.get((link, token))
         if circuit is None:
             self._counts["dropped_unknown_token"] += 1
-            return []
+            return None
         if kind is Handover.REPLY and len(body) == GEOMETRY.reply_clove:
             circuit.used = now
-            return [_backward(circuit, DataCommand.REPLY, body)]
-        if kind in _CLOSING:
+            if circuit.backward.held >= self._limits.proxy_reply_cells:
+                return circuit
+            self._send(circuit, DataCommand.REPLY, body, now)
+        elif kind in _CLOSING:
             del self._circuits[link, token]
             circuit.handed = None
-            return [_closed(circuit, _CLOSING[kind])]
-        self._counts["dropped_bad_handover"] += 1
-        return []
+            self._close(circuit, _CLOSING[kind], now)
+        else:
+            self._counts["dropped_bad_handover"] += 1
+        return None
 
-    def on_link_lost(self, link: int) -> list[Command]:
+    def on_link_lost(self, link: int, now: float) -> None:
         """The model node on this clove link is gone: tell every user who waits for it."""
         self._links_to = {node: held for node, held in self._links_to.items() if held != link}
         self._unused_since.pop(link, None)
         waiting = [key for key in self._circuits if key[0] == link]
-        commands: list[Command] = []
         for key in waiting:
             circuit = self._circuits.pop(key)
             circuit.handed = None
-            commands.append(_closed(circuit, CloseReason.UNREACHABLE))
-        return commands
+            self._close(circuit, CloseReason.UNREACHABLE, now)
 
-    def release(self, circuit: RelayedCircuit) -> list[Command]:
+    def release(self, circuit: RelayedCircuit) -> None:
         """The circuit is over: free what it holds and tell the model node that nobody waits."""
         self._forget_gathering(circuit)
         if circuit.handed is None:
-            return []
+            return
         link, token = circuit.handed
         circuit.handed = None
         del self._circuits[link, token]
-        return [SendHandover(link, encode_handover(Handover.CANCEL, token))]
+        self._courier.order(SendHandover(link, encode_handover(Handover.CANCEL, token)))
 
-    def close_unused(self, now: float) -> list[Command]:
+    def close_unused(self, now: float) -> None:
         """Close clove links that have carried nothing for a while."""
         used = {link for link, _ in self._circuits}
-        commands: list[Command] = []
         for node, link in list(self._links_to.items()):
             if link in used:
                 self._unused_since.pop(link, None)
             elif now - self._unused_since.setdefault(link, now) >= self._limits.idle_link_seconds:
                 del self._links_to[node], self._unused_since[link]
-                commands.append(CloseLink(link))
-        return commands
+                self._courier.order(CloseLink(link))
 
-    def _hand_over(self, circuit: RelayedCircuit, request: HandOverReader, clove: bytes) -> list[Command]:
+    def _hand_over(self, circuit: RelayedCircuit, request: HandOverReader, clove: bytes, now: float) -> None:
         self._forget_gathering(circuit)
         node = self._directory().get(request.model_node)
         if node is None or node.role != Role.MODEL:
             self._counts["dropped_unknown_model_node"] += 1
-            return [_closed(circuit, CloseReason.UNREACHABLE)]
-        link, commands = self._link_to(node)
+            self._close(circuit, CloseReason.UNREACHABLE, now)
+            return
+        link = self._link_to(node)
         if (link, request.token) in self._circuits:
             self._counts["dropped_token_in_use"] += 1
-            return [_closed(circuit, CloseReason.REFUSED)]
+            self._close(circuit, CloseReason.REFUSED, now)
+            return
         circuit.handed = (link, request.token)
         self._circuits[link, request.token] = circuit
         self._counts["cloves_handed_over"] += 1
-        return [*commands, SendHandover(link, encode_handover(Handover.CLOVE, request.token, clove))]
+        self._courier.order(SendHandover(link, encode_handover(Handover.CLOVE, request.token, clove)))
 
-    def _link_to(self, node: DirectoryEntry) -> tuple[int, list[Command]]:
+    def _link_to(self, node: DirectoryEntry) -> int:
         link = self._links_to.get(node.node_id)
-        if link is not None:
-            return link, []
-        link = self._links_to[node.node_id] = self._new_link()
-        return link, [OpenCloveLink(link, node)]
+        if link is None:
+            link = self._links_to[node.node_id] = self._new_link()
+            self._courier.order(OpenCloveLink(link, node))
+        return link
 
     def _forget_gathering(self, circuit: RelayedCircuit) -> None:
         if circuit.gathering is not None:
             self._held -= circuit.gathering.held
             circuit.gathering = None
 
+    def _close(self, circuit: RelayedCircuit, reason: CloseReason, now: float) -> None:
+        self._send(circuit, DataCommand.CLOSED, bytes((reason,)), now)
 
-def _closed(circuit: RelayedCircuit, reason: CloseReason) -> SendCell:
-    return _backward(circuit, DataCommand.CLOSED, bytes((reason,)))
-
-
-def _backward(circuit: RelayedCircuit, command: DataCommand, payload: bytes) -> SendCell:
-    body = circuit.layer.originate(encode_data(command, payload, GEOMETRY.backward_body))
-    return SendCell(circuit.link_in, encode_cell(circuit.id_in, CellKind.BACKWARD, body))
+    def _send(self, circuit: RelayedCircuit, command: DataCommand, payload: bytes, now: float) -> None:
+        data = encode_data(command, payload, GEOMETRY.backward_body)
+        self._courier.send(circuit.backward, circuit.layer.originate(data, circuit.prefix_in), now)

@@ -9,9 +9,20 @@ from evals.adversary.behaviour import Behaviour, Later, Passed
 from evals.adversary.clock import VirtualClock
 from evals.adversary.wires import Carries, End, Wires, pieces
 from network.chain_records import DirectoryEntry
-from network.commands import CancelReply, CloseLink, Command, OpenCloveLink, OpenLink, SendCell, SendHandover, StartReply
+from network.commands import (
+    CancelReply,
+    CloseLink,
+    Command,
+    OpenCloveLink,
+    OpenLink,
+    SendCell,
+    SendCells,
+    SendHandover,
+    StartReply,
+    TellWhenWritten,
+)
 from network.directory import Directory
-from network.events import CellArrived, Event, HandoverArrived
+from network.events import Event, FrameArrived, HandoverArrived, LinkReady
 from network.freshness import Rng
 from network.handshake import OnionKey
 from network.hpke import OnionPrivate
@@ -108,8 +119,7 @@ class Machine:
         if carries is Carries.CLOVES:
             self.on_event(HandoverArrived(link, frame))
             return
-        for cell in pieces(frame):
-            self.on_event(CellArrived(link, cell))
+        self.on_event(FrameArrived(link, frame))
 
     def on_event(self, event: Event) -> None:
         """What the core is told."""
@@ -141,6 +151,11 @@ class CoreMachine(Machine):
             match command:
                 case SendCell(link, raw) | SendHandover(link, raw):
                     self.send(link, raw)
+                case SendCells(link, cells):
+                    for cell in cells:
+                        self.send(link, cell)
+                case TellWhenWritten(link):
+                    self.on_event(LinkReady(link))
                 case OpenLink(link, node):
                     self.network.connect((self.name, link), node, Carries.CELLS)
                 case OpenCloveLink(link, node):

@@ -4,12 +4,12 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from evals.adversary.machines import Alarm, Machine, World
-from evals.adversary.wires import Carries
+from evals.adversary.wires import Carries, pieces
 from network.chain_records import DirectoryEntry
 from network.circuit import Circuit, State
 from network.commands import BlamePath, Command, DeliverFrame, EndSession, PassData, ReportClosed, SendCell, SendData
 from network.errors import PlanetServeError
-from network.events import CellArrived, Event, LinkLost, PathData, PathLost
+from network.events import CellArrived, Event, FrameArrived, LinkLost, PathData, PathLost
 from network.geometry import GEOMETRY, LINK_ID
 from network.handshake import HopIdentity
 from network.inference import FrameKind, ReplyFrame
@@ -174,11 +174,12 @@ class UserMachine(Machine):
             self._link_to = {node: link for node, link in self._link_to.items() if link != event.link}
             for circuit in tuple(self._circuits.pop(event.link, {}).values()):
                 circuit.on_event(event)
-        elif isinstance(event, CellArrived):
+        elif isinstance(event, FrameArrived):
             circuit_of = self._circuits.get(event.link, {})
-            found = circuit_of.get(event.cell[:LINK_ID])
-            if found is not None:
-                found.on_event(event)
+            for cell in pieces(event.frame):
+                found = circuit_of.get(cell[:LINK_ID])
+                if found is not None:
+                    found.on_event(CellArrived(event.link, cell))
 
     def forget(self, circuit: UserCircuit) -> None:
         """It has ended."""

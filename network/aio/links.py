@@ -9,7 +9,7 @@ import logging
 import os
 import random
 import socket as sockets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 import aiohttp
@@ -17,7 +17,7 @@ from aiohttp import web
 
 from network.cell import split_frame
 from network.errors import DecodeError
-from network.events import CellArrived, CellsShed, Event, HandoverArrived
+from network.events import CellsShed, Event, FrameArrived, HandoverArrived, LinkReady
 from network.geometry import CELLS_PER_FRAME, GEOMETRY, TOKEN
 from network.link_limits import DEFAULT, LinkLimits
 from network.link_queue import CellQueue, FrameQueue, MessageQueue, pad_cell
@@ -120,26 +120,37 @@ class LinkWriter:
 class CellLink:
     """One link that carries cells."""
 
-    __slots__ = ("_link", "_on_event", "_queue", "writer")
+    __slots__ = ("_asked", "_link", "_on_event", "_queue", "writer")
 
     def __init__(self, link: int, on_event: OnEvent, limits: LinkLimits = DEFAULT) -> None:
+        self._asked = False
         self._link = link
         self._on_event = on_event
-        self._queue = CellQueue(limits.queued_cells)
+        self._queue = CellQueue(limits.queued_cells, self._on_drained)
         self.writer = LinkWriter(self._queue, limits, pads=True)
 
-    def send(self, cell: bytes) -> None:
-        """Queue one cell."""
-        victim = self._queue.put(cell)
+    def send(self, cells: Sequence[bytes]) -> None:
+        """Queue cells."""
+        for cell in cells:
+            victim = self._queue.put(cell)
+            if victim is not None:
+                # Later, not now: the core is in the middle of an event.
+                asyncio.get_running_loop().call_soon(self._on_event, CellsShed(self._link, victim))
         self.writer.flush()
-        if victim is not None:
-            # Later, not now: the core is in the middle of an event.
-            asyncio.get_running_loop().call_soon(self._on_event, CellsShed(self._link, victim))
+
+    def tell_when_written(self) -> None:
+        """Say LinkReady as soon as no more than one frame waits."""
+        self._asked = True
+        self.writer.flush()
 
     def on_frame(self, frame: bytes) -> None:
-        """Hand on the cells of one frame."""
-        for cell in cells_of(frame):
-            self._on_event(CellArrived(self._link, cell))
+        """Hand on one frame."""
+        self._on_event(FrameArrived(self._link, frame))
+
+    def _on_drained(self) -> None:
+        if self._asked:
+            self._asked = False
+            asyncio.get_running_loop().call_soon(self._on_event, LinkReady(self._link))
 
 
 class HandoverLink:

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Sequence
 
 from network.aio.dialer import UNREACHABLE, Dialer
 from network.aio.links import (
@@ -35,11 +36,23 @@ class Links:
     def __len__(self) -> int:
         return len(self._links)
 
-    def send(self, link: int, raw: bytes) -> None:
-        """Queue for a link; what is meant for a link that has gone is nobody's loss."""
+    def send_cells(self, link: int, cells: Sequence[bytes]) -> None:
+        """Queue cells for a link; what is meant for a link that has gone is nobody's loss."""
         held = self._links.get(link)
-        if held is not None:
+        if isinstance(held, CellLink):
+            held.send(cells)
+
+    def send_message(self, link: int, raw: bytes) -> None:
+        """Queue a message for a clove link."""
+        held = self._links.get(link)
+        if isinstance(held, HandoverLink):
             held.send(raw)
+
+    def tell_when_written(self, link: int) -> None:
+        """The core hears when a link has written nearly all that it was given."""
+        held = self._links.get(link)
+        if isinstance(held, CellLink):
+            held.tell_when_written()
 
     def open_cells(self, link: int, node: DirectoryEntry) -> None:
         """Connect to another relay."""

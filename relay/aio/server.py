@@ -8,7 +8,7 @@ from aiohttp import web
 
 from network.aio.dialer import Dialer
 from network.aio.links import CELL_FRAME_LIMIT, CELL_PATH, accept_socket
-from network.commands import CloseLink, Command, OpenCloveLink, OpenLink, SendCell, SendHandover
+from network.commands import CloseLink, Command, OpenCloveLink, OpenLink, SendCells, SendHandover, TellWhenWritten
 from network.events import Event
 from network.link_gate import LinkGate
 from relay.aio.links import Links
@@ -73,10 +73,12 @@ class RelayServer:
     def _do(self, commands: list[Command]) -> None:
         for command in commands:
             match command:
-                case SendCell(link, cell):
-                    self._links.send(link, cell)
+                case SendCells(link, cells):
+                    self._links.send_cells(link, cells)
+                case TellWhenWritten(link):
+                    self._links.tell_when_written(link)
                 case SendHandover(link, raw):
-                    self._links.send(link, raw)
+                    self._links.send_message(link, raw)
                 case OpenLink(link, node):
                     self._links.open_cells(link, node)
                 case OpenCloveLink(link, node):

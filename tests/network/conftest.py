@@ -116,7 +116,8 @@ class MemoryPath:
         for relay in self.relays:
             assert relay.layer is not None
             body = relay.layer.peel(body)
-        return body[GEOMETRY.tags :]
+        assert self.relays[-1].layer is not None
+        return self.relays[-1].layer.data(body)
 
     def backward(self, data: bytes) -> bytes:
         """The backward cell that carries the last hop's data to the user."""

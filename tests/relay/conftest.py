@@ -10,12 +10,23 @@ import pytest
 
 from network.chain_records import DirectoryEntry, DirectoryRecord
 from network.circuit import Circuit, State
-from network.commands import CloseLink, OpenCloveLink, OpenLink, PassData, SendCell, SendHandover, StartReply
+from network.commands import (
+    CloseLink,
+    OpenCloveLink,
+    OpenLink,
+    PassData,
+    SendCell,
+    SendCells,
+    SendHandover,
+    StartReply,
+    TellWhenWritten,
+)
 from network.crypto import SigningKey, exchange_public
 from network.directory import Directory
-from network.events import CellArrived, HandoverArrived, LinkLost
+from network.events import CellArrived, FrameArrived, HandoverArrived, LinkLost, LinkReady
 from network.handshake import HopIdentity, OnionKey
 from network.ids import Role, node_id
+from network.terms import TERMS, Terms
 from relay.core import RelayCore
 from relay.limits import Limits
 from serving_node.inbox import Inbox
@@ -40,6 +51,7 @@ class World:
     tamper: Callable[[End, bytes], list[bytes]] = staticmethod(lambda source, raw: [raw])
     now: float = NOW
     limits: Limits = field(default_factory=Limits)
+    terms: Terms = TERMS
     known: Directory | None = None
 
     def __post_init__(self) -> None:
@@ -55,7 +67,9 @@ class World:
         key, private = SigningKey(self.draw(32)), self.draw(32)
         public = exchange_public(private)
         self.entries[name] = DirectoryEntry(node_id(key.public), key.public, public, Role.RELAY, name, name, f"f-{name}")
-        self.relays[name] = RelayCore(node_id(key.public), [OnionKey(private, public)], self.directory, self.draw, self.limits)
+        self.relays[name] = RelayCore(
+            node_id(key.public), [OnionKey(private, public)], self.directory, self.draw, self.limits, self.terms
+        )
 
     def directory(self) -> Directory:
         entries = tuple(sorted(self.entries.values(), key=lambda each: each.node_id))
@@ -68,7 +82,7 @@ class World:
         """A circuit of the user's, being built; its link to the first relay has the circuit's number."""
         self._connect(("u", number), path[0])
         hops = [HopIdentity(self.entries[name].node_id, self.entries[name].onion_key) for name in path]
-        circuit = self.circuits[number] = Circuit(hops, self.directory().name, number, self.draw)
+        circuit = self.circuits[number] = Circuit(hops, self.directory().name, number, self.draw, self.terms)
         self.data[number] = []
         self.do("u", circuit.build(self.now))
         return circuit
@@ -106,8 +120,13 @@ class World:
             for each in self.tamper(source, raw):
                 if target is not None:
                     self.tapped.append((source, target, each))
-                    known = HandoverArrived if "m" in (source[0], target[0]) else CellArrived
-                    self._tell(target[0], known(target[1], each))
+                    self._tell(target[0], self._arrival(source[0], target, each))
+
+    @staticmethod
+    def _arrival(source: str, target: End, raw: bytes) -> Any:
+        if "m" in (source, target[0]):
+            return HandoverArrived(target[1], raw)
+        return CellArrived(target[1], raw) if target[0] == "u" else FrameArrived(target[1], raw)
 
     def _tell(self, name: str, event: Any) -> None:
         if name == "u":
@@ -124,6 +143,10 @@ class World:
             match command:
                 case SendCell(link, raw) | SendHandover(link, raw):
                     self.wire.append(((name, link), raw))
+                case SendCells(link, cells):
+                    self.wire.extend(((name, link), raw) for raw in cells)
+                case TellWhenWritten(link):
+                    self._tell(name, LinkReady(link))
                 case OpenLink(link, node) | OpenCloveLink(link, node):
                     self._connect((name, link), node.address)
                 case PassData(data):

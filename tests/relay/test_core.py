@@ -1,5 +1,6 @@
 """Relays and a model node in memory: cells pass, and everything that is wrong is dropped, counted, and harmless."""
 
+from collections import Counter
 from dataclasses import replace
 from typing import Any
 
@@ -7,16 +8,28 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from network.cell import CellKind, DestroyReason, decode_destroy, destroy_cell, encode_cell, hand_over_cells
+from network.cell import (
+    CellKind,
+    Command,
+    DestroyReason,
+    credit_cell,
+    decode_destroy,
+    destroy_cell,
+    encode_cell,
+    encode_data,
+    hand_over_cells,
+)
 from network.chain_records import DirectoryRecord
 from network.circuit import Circuit, State
 from network.crypto import exchange_public
 from network.directory import Directory
 from network.errors import LocalProtocolError
-from network.events import CellsShed, PathLost
+from network.events import CellsShed, FrameArrived, PathLost
 from network.freshness import REMEMBER_SECONDS
 from network.geometry import GEOMETRY
 from network.handshake import HopIdentity, OnionKey
+from network.puzzle import solve
+from network.terms import Terms
 from relay.circuit_table import SWEEP_SECONDS
 from relay.limits import Limits
 
@@ -88,7 +101,7 @@ def test_a_replayed_create_is_refused_even_on_a_new_link_id(world: Any) -> None:
     assert world.counts("r0") == {"dropped_id_in_use": 1}
     world.inject(source, b"another." + raw[8:])
     assert world.counts("r0") == {"dropped_id_in_use": 1, "dropped_replayed_create": 1}
-    world.now += REMEMBER_SECONDS
+    world.now += 2 * REMEMBER_SECONDS
     world.inject(source, b"another." + raw[8:])
     assert world.counts("r0")["dropped_bad_create"] == 1, "what the replay set has forgotten is stale"
     assert len(world.relays["r1"].circuits) == 1
@@ -256,3 +269,116 @@ def test_padding_is_dropped_in_silence(world: Any) -> None:
     world.opened()
     world.inject(("u", 1), encode_cell(bytes(8), CellKind.PAD, bytes(range(203)) * 5))
     assert world.counts("r0") == {} and world.open_circuits() == 3
+
+
+SMALL = Terms(window=8, credit_every=4)
+
+
+def _backward_cells(world: Any, count: int, name: str = "r2") -> None:
+    """The proxy sends so many cells towards the user."""
+    core = world.relays[name]
+    (circuit,) = core.circuits
+    for _ in range(count):
+        core._proxy._send(circuit, Command.REPLY, bytes(GEOMETRY.reply_clove), world.now)
+    world.do(name, core._courier.take())
+    world.deliver()
+
+
+def test_more_cells_than_a_window_pass_both_ways(make_world: Any) -> None:
+    world = make_world(terms=SMALL)
+    circuit = world.opened()
+    world.send(circuit, hand_over_cells(world.entries["m"].node_id, TOKEN, bytes(GEOMETRY.sealed_clove(64))))
+    assert world.relays["r2"].counts["cloves_handed_over"] == 1
+    _backward_cells(world, 100)
+    assert len(world.data[1]) >= 100 and circuit.state is State.OPEN
+    assert all(core._courier.waiting_cells == 0 for core in world.relays.values())
+    credits = Counter(source[0] for source, _, raw in world.tapped if len(raw) == 1024 and raw[8] == CellKind.CREDIT)
+    assert set(credits) == {"u", "r0", "r1", "r2"}
+
+
+def _swallow_credit(*senders: str) -> Any:
+    def tamper(source: Any, raw: bytes) -> list[bytes]:
+        return [] if source[0] in senders and len(raw) == 1024 and raw[8] == CellKind.CREDIT else [raw]
+
+    return tamper
+
+
+def test_a_user_who_gives_no_credit_makes_no_relay_hold_more_than_a_window_and_the_proxy_a_bounded_queue(
+    make_world: Any,
+) -> None:
+    world = make_world(terms=SMALL, limits=Limits(proxy_reply_cells=20))
+    circuit = world.opened()
+    world.tamper = _swallow_credit("u")
+    _backward_cells(world, 20)
+    held = {name: core._courier.waiting_cells for name, core in world.relays.items()}
+    assert len(world.data[1]) == 8 and sum(held.values()) == 12
+    assert all(cells <= SMALL.window for cells in held.values()) and circuit.state is State.OPEN
+
+
+def test_who_sends_more_than_it_has_credit_for_loses_the_circuit(make_world: Any) -> None:
+    world = make_world(terms=SMALL)
+    circuit = world.opened()
+    world.tamper = _swallow_credit("r0", "r1")
+    for data in hand_over_cells(world.entries["m"].node_id, TOKEN, bytes(GEOMETRY.sealed_clove(64))):
+        if circuit.state is State.OPEN:
+            circuit._forward.credit = SMALL.window
+            world.do("u", circuit.send(data))
+            world.deliver()
+    assert circuit.state is State.CLOSED and world.counts("r0") == {"dropped_over_window": 1}
+
+
+@pytest.mark.parametrize("count", [0, 1, 500])
+def test_credit_for_nothing_ends_the_circuit(make_world: Any, count: int) -> None:
+    world = make_world(terms=SMALL)
+    circuit = world.opened()
+    world.inject(("u", 1), credit_cell(circuit.link_id, count))
+    assert circuit.state is State.CLOSED and world.counts("r0") == {"dropped_bad_credit": 1}
+
+
+def test_a_slow_user_costs_the_circuit_that_waited_longest_when_the_relay_is_full(make_world: Any) -> None:
+    world = make_world(limits=Limits(queued_bytes=40 * GEOMETRY.cell))
+    slow, other = world.opened(1), world.opened(2)
+    world.tamper = lambda source, raw: [] if source == ("u", 1) and raw[8] == CellKind.CREDIT else [raw]
+    core = world.relays["r0"]
+    first, second = core.circuits
+    for circuit in (first, second):
+        circuit.backward.credit = 0
+        world.now += 1
+        frame = b"".join(encode_cell(circuit.id_out, CellKind.BACKWARD, bytes(GEOMETRY.cell_body)) for _ in range(16))
+        world.do("r0", core.on_event(FrameArrived(circuit.link_out, frame), world.now))
+    world.do("r0", core.on_event(FrameArrived(second.link_out, frame[: 5 * 1024]), world.now))
+    world.deliver()
+    assert (slow.state, other.state) == (State.CLOSED, State.OPEN) and core.counts["circuits_shed"] == 1
+    assert core._courier.waiting_cells == 21
+
+
+def test_a_circuit_goes_on_over_rekeying_and_ends_when_its_keys_are_spent(make_world: Any) -> None:
+    world = make_world(terms=Terms(rekey_every=3, most_cells=20))
+    circuit = world.opened()
+    world.send(circuit, hand_over_cells(world.entries["m"].node_id, TOKEN, bytes(GEOMETRY.sealed_clove(16))))
+    assert world.relays["r2"].counts["cloves_handed_over"] == 1
+    _backward_cells(world, 18)
+    assert len(world.data[1]) == 18 or circuit.state is State.OPEN
+    for _ in range(5):
+        if circuit.state is State.OPEN:
+            world.send(circuit, [encode_data(Command.MORE, b"x", GEOMETRY.forward_body)])
+    assert circuit.state is State.CLOSED and world.open_circuits() == 0
+
+
+def test_a_busy_relay_asks_for_work_and_takes_it(make_world: Any) -> None:
+    world = make_world(limits=Limits(creates_burst_per_link=1, creates_per_second_per_link=1, puzzle_bits=6))
+    world.opened(1)
+    hops = [HopIdentity(world.entries[name].node_id, world.entries[name].onion_key) for name in ("r0", "r1", "r2")]
+    told = _try(world, Circuit(hops, world.directory().name, 1, world.draw), ())
+    assert told == (DestroyReason.BUSY, 6) and world.counts("r0") == {"dropped_unsolved_puzzle": 1}
+    circuit = Circuit(hops, world.directory().name, 1, world.draw)
+    solutions = [solve(question, 6, 0, 100_000) for question in circuit.puzzles]
+    assert _try(world, circuit, solutions) is None and circuit.state is State.OPEN
+
+
+def _try(world: Any, circuit: Circuit, solutions: Any) -> tuple[DestroyReason, int] | None:
+    world.circuits[1], before = circuit, len(world.tapped)
+    world.do("u", circuit.build(world.now, solutions))
+    world.deliver()
+    told = [raw for _, target, raw in world.tapped[before:] if target[0] == "u" and raw[8] == CellKind.DESTROY]
+    return decode_destroy(told[0][9:]) if told else None

@@ -72,7 +72,8 @@ def replayed_cell(defended: bool) -> Outcome:
 
 def replayed_set_up(defended: bool) -> Outcome:
     """Somebody who recorded a CREATE sends it again to its relay, and sees where the relay extends to."""
-    with standing(defended, network__replay__ReplaySet__admit=lambda *_: True):
+    forgetful = {"network__replay__ReplaySet__admit": lambda *_: True, "network__replay__ReplaySet__has_seen": lambda *_: False}
+    with standing(defended, **forgetful):
         network = VirtualNetwork()
         user, thief = network.add_user(), network.add_user()
         seen = network.tap(at=["r00"])

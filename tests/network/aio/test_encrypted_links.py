@@ -16,7 +16,7 @@ from network.cell import CellKind, encode_cell
 from network.chain_records import DirectoryEntry
 from network.config import Address, NodeConfig
 from network.crypto import SigningKey
-from network.events import CellArrived
+from network.events import FrameArrived
 from network.geometry import GEOMETRY
 from network.link_limits import LinkLimits
 
@@ -96,8 +96,8 @@ async def test_records_show_how_many_cells_and_nothing_else(tapped: Any) -> None
     for burst in (1, 3, 15, 16, 40):
         for kind in (CellKind.CREATE, CellKind.FORWARD, CellKind.DESTROY):
             for _ in range(burst):
-                near.send(encode_cell(b"secret..", kind, bytes(GEOMETRY.cell_body)))
-                far.send(encode_cell(b"secret..", kind, bytes(GEOMETRY.cell_body)))
+                near.send([encode_cell(b"secret..", kind, bytes(GEOMETRY.cell_body))])
+                far.send([encode_cell(b"secret..", kind, bytes(GEOMETRY.cell_body))])
             await asyncio.sleep(0.01)
     await asyncio.sleep(0.2)
     for raw, at, framing in ((tap.up, before[0], FROM_CLIENT), (tap.down, before[1], FROM_SERVER)):
@@ -117,12 +117,12 @@ async def test_silence_is_padded_both_ways_and_busy_links_are_not(tapped: Any) -
             await asyncio.sleep(0.01)
     assert {length for _, length in records(tap.up)[before[0] :]} == {GEOMETRY.cell + FROM_CLIENT}
     assert {length for _, length in records(tap.down)[before[1] :]} == {GEOMETRY.cell + FROM_SERVER}
-    pads = [each.cell if isinstance(each, CellArrived) else each for each in heard]
+    pads = [each.frame if isinstance(each, FrameArrived) else each for each in heard]
     assert all(cell[8] == CellKind.PAD and cell[:8] == bytes(8) for cell in pads)
     assert len(set(pads)) == len(pads)
     heard.clear()
     for _ in range(30):
-        near.send(encode_cell(b"busy....", CellKind.FORWARD, bytes(GEOMETRY.cell_body)))
+        near.send([encode_cell(b"busy....", CellKind.FORWARD, bytes(GEOMETRY.cell_body))])
         await asyncio.sleep(0.01)
     from_near = [each for each in heard if isinstance(each, bytes)]
     assert len(from_near) > 10 and all(frame[8] == CellKind.FORWARD for frame in from_near)

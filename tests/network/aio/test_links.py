@@ -12,7 +12,7 @@ from aiohttp import web
 from network.aio import links
 from network.aio.links import CellLink, HandoverLink, LinkWriter, cells_of
 from network.cell import destroy_cell
-from network.events import CellArrived, CellsShed, HandoverArrived
+from network.events import CellsShed, FrameArrived, HandoverArrived
 from network.link_limits import LinkLimits
 from network.link_queue import CellQueue
 
@@ -52,15 +52,15 @@ class FakeSocket:
 async def test_what_was_queued_before_the_link_stood_is_written_first() -> None:
     heard: list[Any] = []
     link = CellLink(3, heard.append)
-    link.send(cell(b"a", 1))
+    link.send([cell(b"a", 1)])
     socket = FakeSocket()
     running = asyncio.create_task(links.carry(socket, link.writer, link.on_frame))  # type: ignore[arg-type]
     await asyncio.sleep(0)
-    link.send(cell(b"a", 2))
+    link.send([cell(b"a", 2)])
     await socket.messages.put(aiohttp.WSMessage(aiohttp.WSMsgType.BINARY, cell(b"b"), None))
     await asyncio.sleep(0.01)
     assert b"".join(socket.written) == cell(b"a", 1) + cell(b"a", 2)
-    assert heard == [CellArrived(3, cell(b"b"))]
+    assert heard == [FrameArrived(3, cell(b"b"))]
     await socket.messages.put(aiohttp.WSMessage(aiohttp.WSMsgType.TEXT, "text", None))
     async with asyncio.timeout(5):
         await running
@@ -69,7 +69,7 @@ async def test_what_was_queued_before_the_link_stood_is_written_first() -> None:
 async def test_a_socket_that_breaks_while_writing_ends_the_link() -> None:
     link, socket = CellLink(3, lambda event: None), FakeSocket()
     socket.fail = True
-    link.send(cell(b"a"))
+    link.send([cell(b"a")])
     async with asyncio.timeout(5):
         await links.carry(socket, link.writer, link.on_frame)  # type: ignore[arg-type]
 
@@ -87,8 +87,8 @@ async def test_a_bug_in_a_core_surfaces() -> None:
 async def test_shedding_is_reported_after_the_event_that_caused_it() -> None:
     heard: list[Any] = []
     link = CellLink(3, heard.append, LinkLimits(queued_cells=1))
-    link.send(cell(b"a"))
-    link.send(cell(b"b"))
+    link.send([cell(b"a")])
+    link.send([cell(b"b")])
     assert heard == []
     await asyncio.sleep(0)
     assert heard == [CellsShed(3, b"a.......")]
@@ -141,7 +141,7 @@ async def test_a_neighbour_that_sleeps_a_whole_period_loses_its_link() -> None:
     async with joined(sleeping) as socket, asyncio.timeout(20):
         running = asyncio.create_task(links.carry(socket, link.writer, link.on_frame))
         for number in range(12_000):  # more than all the buffers on the way
-            link.send(cell(number.to_bytes(8, "big")))
+            link.send([cell(number.to_bytes(8, "big"))])
             if number % 1000 == 0:
                 await asyncio.sleep(0.01)
         await running
@@ -157,7 +157,7 @@ async def test_a_slow_neighbour_keeps_its_link() -> None:
         running = asyncio.create_task(links.carry(socket, link.writer, link.on_frame))
         for _ in range(10):
             for number in range(300):
-                link.send(cell(number.to_bytes(8, "big")))
+                link.send([cell(number.to_bytes(8, "big"))])
             await asyncio.sleep(0.15)
         assert not running.done()
         running.cancel()

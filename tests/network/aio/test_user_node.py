@@ -176,7 +176,8 @@ async def test_a_relay_that_falls_silent_in_mid_answer_costs_nothing(overlay: An
     async with aclosing(user.ask(b"hello", entry)) as frames:
         await _next(frames)
         server, _, _ = overlay.relays[_carrying(overlay)[0]]
-        monkeypatch.setattr(server._links, "send", lambda link, raw: None)
+        monkeypatch.setattr(server._links, "send_cells", lambda link, cells: None)
+        monkeypatch.setattr(server._links, "send_message", lambda link, raw: None)
         for number in range(6):
             slow.go.release()
             assert (await _next(frames)).payload == bytes([number])

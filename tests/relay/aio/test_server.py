@@ -64,7 +64,9 @@ async def test_a_bad_create_is_answered_by_destroy_and_links_are_counted(relay: 
 
 async def test_a_link_that_is_gone_takes_nothing_and_closing_twice_is_fine() -> None:
     links = Links(lambda event: None, Dialer())
-    links.send(7, b"cell")
+    links.send_cells(7, [b"cell"])
+    links.send_message(7, b"message")
+    links.tell_when_written(7)
     links.drop(7)
     await links.close()
     assert len(links) == 0
