@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
@@ -14,7 +15,9 @@ from network.codec import encode
 from network.crypto import SigningKey, exchange_public
 from network.directory import Directory
 from network.directory_summary import DIRECTORY_PATH, DirectorySummary, summary_of
+from network.gossip import GOSSIP_PATH, GossipMessage
 from network.handshake import OnionKey
+from network.heartbeat import make_heartbeat
 from network.hpke import hybrid_public
 from network.ids import Role, node_id
 from relay.aio.server import RelayServer
@@ -31,6 +34,9 @@ class Overlay:
         self.relays: dict[str, tuple[RelayServer, RelayCore, web.AppRunner]] = {}
         self.closers: list[Callable[[], Awaitable[Any]]] = []
         self.liars: dict[str, DirectorySummary] = {}  # relays that say they route by another directory
+        self.keys: dict[str, SigningKey] = {}
+        self.hushed: set[str] = set()  # relays of which gossip says nothing
+        self.clock: Callable[[], float] = time.time
 
     def directory(self) -> Directory:
         entries = tuple(sorted(self.entries, key=lambda each: each.node_id))
@@ -72,9 +78,17 @@ class Overlay:
         async def summary(_: web.Request) -> web.Response:
             return web.Response(body=encode(self.liars.get(name) or summary_of(self.directory())))
 
-        address, runner = await self._serve([*server.routes(), web.get(DIRECTORY_PATH, summary)])
+        self.keys[name] = key
+        routes = [*server.routes(), web.get(DIRECTORY_PATH, summary), web.get(GOSSIP_PATH, self._gossip)]
+        address, runner = await self._serve(routes)
         self._enter(Role.RELAY, name, address, private, key)
         self.relays[name] = (server, core, runner)
+
+    async def _gossip(self, _: web.Request) -> web.Response:
+        now = self.clock()
+        speaking = [entry for entry in self.entries if entry.name in self.keys and entry.name not in self.hushed]
+        beats = [make_heartbeat(self.keys[entry.name], "test", now, entry.address, 1) for entry in speaking]
+        return web.Response(body=encode(GossipMessage((), tuple(beats))))
 
     async def kill_relay(self, name: str) -> None:
         """The relay's links break and its port closes; the directory still lists it."""

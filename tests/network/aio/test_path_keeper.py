@@ -1,6 +1,8 @@
 """The path keeper over real relays: what is taken is nobody else's, and a lost circuit is replaced beside those that stand."""
 
 import asyncio
+import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -235,3 +237,26 @@ async def test_an_old_directory_is_said(overlay: Any) -> None:
         overlay.liars[guard.name] = replace(summary_of(overlay.directory()), epoch=5, height=500)
     await _checked(keeper)
     assert keeper.status().directory_epochs_behind == 4
+
+
+async def test_silent_relays_are_out_of_ready_and_new_path_sets(overlay: Any) -> None:
+    skew = 0.0
+    overlay.clock = lambda: time.time() + skew
+    keeper = await _started(overlay, path_sets=1, clock=overlay.clock)
+    await _until(lambda: keeper.status().gossip["heard"] == 16)
+    guards = {guard.name for guard in keeper.guards()}
+    overlay.hushed = set(sorted(overlay.relays.keys() - guards)[:3])
+    skew = 11.0
+    await _until(lambda: keeper.status().gossip["silent_relays"] == 3)
+    for _ in range(3):
+        taken = await keeper.take()
+        assert not (_names(taken, 1) | _names(taken, 2)) & overlay.hushed
+        taken.close()
+    overlay.hushed = set()
+    await _until(lambda: keeper.status().gossip["silent_relays"] == 0)
+
+
+async def _until(check: Callable[[], bool]) -> None:
+    async with asyncio.timeout(3 * PATIENCE):
+        while not check():
+            await asyncio.sleep(0.05)
