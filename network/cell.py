@@ -43,12 +43,13 @@ class DestroyReason(IntEnum):
 
 
 class Command(IntEnum):
-    """What the proxy (1, 2) or the user (3, 4) reads in a data cell."""
+    """What the proxy (1, 2, 5) or the user (3, 4) reads in a data cell."""
 
     HAND_OVER = 1
     MORE = 2
     REPLY = 3
     CLOSED = 4
+    RESUME = 5
 
 
 class CloseReason(IntEnum):
@@ -130,27 +131,28 @@ def decode_data(raw: bytes) -> tuple[Command, bytes]:
     return command, raw[DATA_HEADER:end]
 
 
-def hand_over_cells(model_node: bytes, token: bytes, sealed: bytes) -> list[bytes]:
-    """The data of the forward cells that ask a proxy to hand a sealed clove to a model node."""
+def hand_over_cells(model_node: bytes, token: bytes, sealed: bytes, first: Command = Command.HAND_OVER) -> list[bytes]:
+    """The data of the forward cells that ask a proxy to hand a sealed clove (RESUME: a sealed note) to a model node."""
     stream = _HAND_OVER.pack(model_node, token, len(sealed)) + sealed
     step = GEOMETRY.forward_payload
     parts = [stream[at : at + step] for at in range(0, len(stream), step)]
-    commands = [Command.HAND_OVER] + [Command.MORE] * (len(parts) - 1)
+    commands = [first] + [Command.MORE] * (len(parts) - 1)
     return [encode_data(command, part, GEOMETRY.forward_body) for command, part in zip(commands, parts, strict=True)]
 
 
 class HandOverReader:
-    """Gathers the cells of one hand-over at the proxy; holds at most one clove."""
+    """Gathers the cells of one hand-over (`resumes`: of a resume note) at the proxy; holds at most one clove."""
 
-    __slots__ = ("_left", "_parts", "model_node", "token")
+    __slots__ = ("_left", "_parts", "model_node", "resumes", "token")
 
-    def __init__(self, payload: bytes) -> None:
+    def __init__(self, payload: bytes, *, resumes: bool = False) -> None:
         if len(payload) < _HAND_OVER.size:
             raise DecodeError("a hand-over is truncated")
         self.model_node, self.token, length = _HAND_OVER.unpack_from(payload)
         if not 1 <= length <= GEOMETRY.max_clove:
             raise DecodeError(f"a clove of {length} bytes is outside 1..{GEOMETRY.max_clove}")
         self._left = length
+        self.resumes = resumes
         self._parts: list[bytes] = []
         self.add(payload[_HAND_OVER.size :])
 

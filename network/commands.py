@@ -7,7 +7,6 @@ from network.cell import DestroyReason
 from network.chain_records import DirectoryEntry
 from network.errors import PlanetServeError
 from network.inference import ReplyFrame
-from network.modes import Mode
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,8 +108,15 @@ class BlamePath:
 
 
 @dataclass(frozen=True, slots=True)
+class ReplacePath:
+    """Build a fresh circuit in the place of a path's lost one; PathReplaced or PathNotReplaced answers."""
+
+    path: int
+
+
+@dataclass(frozen=True, slots=True)
 class EndSession:
-    """The reply is complete (no error), or cannot become so."""
+    """Nothing more will come, so the circuits may end: the reply was complete (no error), or cannot become so."""
 
     error: PlanetServeError | None
 
@@ -121,7 +127,6 @@ class StartReply:
 
     session: int
     request: bytes
-    mode: Mode
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +150,7 @@ Command = (
     | SendData
     | DeliverFrame
     | BlamePath
+    | ReplacePath
     | EndSession
     | StartReply
     | CancelReply

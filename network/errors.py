@@ -27,3 +27,45 @@ class CryptoError(RemoteProtocolError):
 
 class ConfigError(PlanetServeError):
     """A configuration value that cannot be used; the process that reads it must not start."""
+
+
+class SessionError(PlanetServeError):
+    """A session that cannot end well. `code` is stable; `hint` says what the caller can do."""
+
+    code = "session_failed"
+    hint = "Try again."
+
+
+class NoCircuits(SessionError):
+    """Fewer than k circuits can be had, so no prompt can be sent."""
+
+    code = "no_circuits"
+    hint = "Too few relays answer. Wait for the network to settle, then try again."
+
+
+class ModelUnreachable(NoCircuits):
+    """Circuits stand, but their proxies cannot hand over to the model node."""
+
+    code = "model_unreachable"
+    hint = "The model node does not answer its proxies. Ask another one."
+
+
+class RequestTooLong(SessionError):
+    """The request does not fit the largest message of the overlay."""
+
+    code = "request_too_long"
+    hint = "Shorten the prompt."
+
+
+class ReplyTimeout(SessionError):
+    """The model node did not answer in time."""
+
+    code = "reply_timeout"
+    hint = "The model node is slow or gone. Try again, or ask another one."
+
+
+class ReplyTruncated(SessionError):
+    """The reply broke off before its final frame."""
+
+    code = "reply_truncated"
+    hint = "The answer is incomplete. Ask again."

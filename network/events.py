@@ -67,4 +67,29 @@ class PathLost:
     path: int
 
 
-Event = CellArrived | FrameArrived | LinkReady | HandoverArrived | LinkLost | CellsShed | PathData | PathLost
+@dataclass(frozen=True, slots=True)
+class PathReplaced:
+    """A fresh circuit stands in the place of a path that was lost."""
+
+    path: int
+
+
+@dataclass(frozen=True, slots=True)
+class PathNotReplaced:
+    """No fresh circuit could be had for a path that was lost."""
+
+    path: int
+
+
+Event = (
+    CellArrived
+    | FrameArrived
+    | LinkReady
+    | HandoverArrived
+    | LinkLost
+    | CellsShed
+    | PathData
+    | PathLost
+    | PathReplaced
+    | PathNotReplaced
+)

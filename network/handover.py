@@ -1,4 +1,4 @@
-"""What passes between a proxy and a model node: cloves there, reply cloves back, each under a return token.
+"""What passes between a proxy and a model node: cloves and resume notes there, reply cloves back, each under a token.
 
     kind u8 | return token 16 | body
 
@@ -16,13 +16,17 @@ _ENVELOPE = struct.Struct(f">B{TOKEN}s")
 
 
 class Handover(IntEnum):
-    """1 and 2 come from the proxy, 3 to 5 from the model node."""
+    """1, 2 and 6 come from the proxy, 3 to 5 from the model node."""
 
     CLOVE = 1
     CANCEL = 2
     REPLY = 3
     END = 4
     REFUSED = 5
+    RESUME = 6
+
+
+_WITH_BODY = (Handover.CLOVE, Handover.REPLY, Handover.RESUME)
 
 
 def encode_handover(kind: Handover, token: bytes, body: bytes = b"") -> bytes:
@@ -40,6 +44,6 @@ def decode_handover(raw: bytes) -> tuple[Handover, bytes, bytes]:
         known = Handover(kind)
     except ValueError as error:
         raise DecodeError(f"unknown hand-over message {kind}") from error
-    if bool(body) != (known in (Handover.CLOVE, Handover.REPLY)):
+    if bool(body) != (known in _WITH_BODY):
         raise DecodeError(f"a hand-over message {known.name} with the wrong kind of body")
     return known, token, body

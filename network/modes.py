@@ -4,12 +4,15 @@ The mode travels inside the sealed message, so nobody on the way reads it. What 
 section 13.
 """
 
+import math
 from dataclasses import dataclass
 from enum import IntEnum
 
 from network.errors import DecodeError
+from network.freshness import Rng
 
 SMALLEST_BUCKET = 8
+LONGEST_JITTER = 10.0  # means: a clove waits no longer than this
 
 
 class Mode(IntEnum):
@@ -22,17 +25,22 @@ class Mode(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """What a mode means: the mean wait before each clove, the time between pieces, and whether the end is hidden."""
+    """What a mode means.
+
+    `jitter_s`: the mean wait before each clove leaves; `tick_s`: the time between pieces of the reply; `burst`: how many
+    pieces may leave at once when more waits; `bucketed`: whether the reply runs on to a bucket's end.
+    """
 
     jitter_s: float
     tick_s: float
+    burst: int
     bucketed: bool
 
 
 PACES = {
-    Mode.SPEEDY: Pace(jitter_s=0.0, tick_s=0.05, bucketed=False),
-    Mode.DEFAULT: Pace(jitter_s=0.02, tick_s=0.1, bucketed=True),
-    Mode.STRICT: Pace(jitter_s=0.15, tick_s=0.25, bucketed=True),
+    Mode.SPEEDY: Pace(jitter_s=0.0, tick_s=0.05, burst=16, bucketed=False),
+    Mode.DEFAULT: Pace(jitter_s=0.02, tick_s=0.1, burst=1, bucketed=True),
+    Mode.STRICT: Pace(jitter_s=0.15, tick_s=0.25, burst=1, bucketed=True),
 }
 MODE_NAMES = tuple(mode.name.lower() for mode in Mode)
 _MODES = {int(mode): mode for mode in Mode}
@@ -55,3 +63,11 @@ def mode_named(name: str) -> Mode | None:
 def bucket_of(pieces: int) -> int:
     """Up to how many pieces a hidden end runs on: the smallest of 8, 16, 32, ... that holds them."""
     return max(SMALLEST_BUCKET, 1 << max(0, pieces - 1).bit_length())
+
+
+def jitter(pace: Pace, rng: Rng) -> float:
+    """Seconds that one clove waits: exponential, so that no wait says anything about the next."""
+    if not pace.jitter_s:
+        return 0.0
+    share = (int.from_bytes(rng(7), "big") + 1) / 2**56
+    return pace.jitter_s * min(LONGEST_JITTER, -math.log(share))

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from network.chain_records import DirectoryEntry
 from network.circuit import BUILD_SECONDS
 from network.directory import Directory
+from network.errors import NoCircuits
 from network.freshness import Rng
 from network.geometry import GEOMETRY
 from network.guards import GuardSet
 from network.path_scores import BuildTimes, Level, PathScores
 from network.paths import PathSet, RelayHistory, Usable, choose_paths, too_few
-from network.session import NoCircuits
 
 STRIKES = 4  # circuits in a row that fail behind a guard whose link stands, while others' succeed
 SHORTEST_PATIENCE = 1.0

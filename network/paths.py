@@ -10,10 +10,10 @@ from dataclasses import dataclass
 
 from network.chain_records import DirectoryEntry
 from network.directory import Directory
+from network.errors import NoCircuits
 from network.freshness import Rng
 from network.geometry import GEOMETRY
 from network.relay_draw import draw_disjoint
-from network.session import NoCircuits
 
 AVOID_SECONDS = 120.0
 PREFIX_SECONDS = 10.0

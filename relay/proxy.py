@@ -64,8 +64,9 @@ class Proxy:
     def on_data(self, circuit: RelayedCircuit, data: bytes, now: float) -> None:
         """The user's data reached the last hop. Raises DecodeError when it is not what may come next."""
         command, payload = decode_data(data)
-        if command is DataCommand.HAND_OVER and circuit.gathering is None and circuit.handed is None:
-            circuit.gathering = HandOverReader(payload)
+        opens = command in (DataCommand.HAND_OVER, DataCommand.RESUME)
+        if opens and circuit.gathering is None and circuit.handed is None:
+            circuit.gathering = HandOverReader(payload, resumes=command is DataCommand.RESUME)
             self._held += circuit.gathering.held
         elif command is DataCommand.MORE and circuit.gathering is not None:
             circuit.gathering.add(payload)
@@ -150,7 +151,8 @@ class Proxy:
         circuit.handed = (link, request.token)
         self._circuits[link, request.token] = circuit
         self._counts["cloves_handed_over"] += 1
-        self._courier.order(SendHandover(link, encode_handover(Handover.CLOVE, request.token, clove)))
+        kind = Handover.RESUME if request.resumes else Handover.CLOVE
+        self._courier.order(SendHandover(link, encode_handover(kind, request.token, clove)))
 
     def _link_to(self, node: DirectoryEntry) -> int:
         link = self._links_to.get(node.node_id)

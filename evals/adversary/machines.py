@@ -162,7 +162,7 @@ class CoreMachine(Machine):
                     self.network.connect((self.name, link), node, Carries.CLOVES)
                 case CloseLink(link):
                     self.network.wires.cut((self.name, link))
-                case StartReply(session, request, _):
+                case StartReply(session, request):
                     self.answer(session, request)
                 case CancelReply(session):
                     self.cancel(session)

@@ -7,9 +7,20 @@ from evals.adversary.machines import Alarm, Machine, World
 from evals.adversary.wires import Carries, pieces
 from network.chain_records import DirectoryEntry
 from network.circuit import Circuit, State
-from network.commands import BlamePath, Command, DeliverFrame, EndSession, PassData, ReportClosed, SendCell, SendData
+from network.commands import (
+    BlamePath,
+    Command,
+    DeliverFrame,
+    EndSession,
+    PassData,
+    ReplacePath,
+    ReportClosed,
+    ReportOpened,
+    SendCell,
+    SendData,
+)
 from network.errors import PlanetServeError
-from network.events import CellArrived, Event, FrameArrived, LinkLost, PathData, PathLost
+from network.events import CellArrived, Event, FrameArrived, LinkLost, PathData, PathLost, PathNotReplaced, PathReplaced
 from network.geometry import GEOMETRY, LINK_ID
 from network.handshake import HopIdentity
 from network.inference import FrameKind, ReplyFrame
@@ -29,6 +40,7 @@ class UserCircuit:
         self.ended: str | None = None
         self.on_data: Callable[[bytes], None] | None = None
         self.on_end: Callable[[], None] | None = None
+        self.on_open: Callable[[], None] | None = None
         self._alarm = Alarm(user.network, self.core, self.do)
 
     @property
@@ -63,6 +75,9 @@ class UserCircuit:
                     self.data.append(data)
                     if self.on_data is not None:
                         self.on_data(data)
+                case ReportOpened():
+                    if self.on_open is not None:
+                        self.on_open()
                 case ReportClosed(reason):
                     self.ended = reason
                     self.user.forget(self)
@@ -75,10 +90,17 @@ class Asked:
     """One prompt over n circuits, and what came of it."""
 
     def __init__(
-        self, user: "UserMachine", request: bytes, entry: DirectoryEntry, circuits: Sequence[UserCircuit], **options: Any
+        self,
+        user: "UserMachine",
+        request: bytes,
+        entry: DirectoryEntry,
+        circuits: Sequence[UserCircuit],
+        spare: Sequence[Sequence[DirectoryEntry]] = (),
+        **options: Any,
     ) -> None:
-        self.circuits = tuple(circuits)
+        self.circuits = list(circuits)
         self.session = Session(request, entry, user.network.clock.now, user.rng, **options)
+        self._spare = list(spare)
         self.frames: list[ReplyFrame] = []
         self.blamed: list[tuple[int, str]] = []
         self.error: PlanetServeError | None = None
@@ -86,9 +108,8 @@ class Asked:
         self._user = user
         self._alarm = Alarm(user.network, self.session, self._do)
         for path, circuit in enumerate(self.circuits):
-            circuit.on_data = lambda data, path=path: self._tell(PathData(path, data))
-            circuit.on_end = lambda path=path: self._tell(PathLost(path))
-        self._do(self.session.start())
+            self._listen(path, circuit)
+        self._do(self.session.start(user.network.clock.now))
         for path, circuit in enumerate(self.circuits):
             if not circuit.is_open:
                 self._tell(PathLost(path))
@@ -103,6 +124,25 @@ class Asked:
         """Whether the answer is complete."""
         return self.ended and self.error is None
 
+    def _listen(self, path: int, circuit: UserCircuit) -> None:
+        circuit.on_data = lambda data: self._tell(PathData(path, data))
+        circuit.on_end = lambda: self._tell(PathLost(path))
+
+    def _replace(self, path: int) -> None:
+        """A fresh circuit over the next of the spare relays, if any are left."""
+        self.circuits[path].on_data = self.circuits[path].on_end = None
+        self.circuits[path].close()
+        if not self._spare:
+            self._user.network.clock.after(0.0, lambda: self._tell(PathNotReplaced(path)))
+            return
+        circuit = self.circuits[path] = self._user.circuit(self._spare.pop(0))
+
+        def opened() -> None:
+            self._listen(path, circuit)
+            self._tell(PathReplaced(path))
+
+        circuit.on_open, circuit.on_end = opened, lambda: self._tell(PathNotReplaced(path))
+
     def _tell(self, event: Event) -> None:
         if not self.ended:
             self._do(self.session.on_event(event, self._user.network.clock.now))
@@ -116,10 +156,12 @@ class Asked:
                     self.frames.append(frame)
                 case BlamePath(path, reason):
                     self.blamed.append((path, reason))
+                case ReplacePath(path):
+                    self._replace(path)
                 case EndSession(error):
                     self.ended, self.error = True, error
                     for circuit in self.circuits:
-                        circuit.on_data = circuit.on_end = None
+                        circuit.on_data = circuit.on_end = circuit.on_open = None
                         circuit.close()
         self._alarm.set()
 
@@ -163,10 +205,20 @@ class UserMachine(Machine):
         self.network.clock.run_until(lambda: all(c.is_open or c.ended is not None for c in circuits), 60.0)
         return circuits
 
-    def ask(self, request: bytes, entry: DirectoryEntry, circuits: Sequence[UserCircuit], **options: Any) -> Asked:
-        """Send a prompt over these circuits, which end with the answer; `options` are the session's."""
+    def ask(
+        self,
+        request: bytes,
+        entry: DirectoryEntry,
+        circuits: Sequence[UserCircuit],
+        spare: Sequence[Sequence[DirectoryEntry]] = (),
+        **options: Any,
+    ) -> Asked:
+        """Send a prompt over these circuits, which end with the answer; `spare` relays make up for circuits that are lost.
+
+        `options` are the session's.
+        """
         assert len(circuits) == GEOMETRY.n
-        return Asked(self, request, entry, circuits, **options)
+        return Asked(self, request, entry, circuits, spare, **options)
 
     def on_event(self, event: Event) -> None:
         """Route what a link brings to its circuit."""

@@ -18,6 +18,7 @@ from network.geometry import COMMITMENT, GEOMETRY, TAG, Seal
 from network.hpke import OnionPrivate, Opener, seal_to
 from network.ids import Role
 from network.inference import Endpoint, InferenceRequest
+from network.modes import Mode
 from network.session import Session
 from network.sida import combine, split
 
@@ -93,7 +94,7 @@ def requests(draw: random.Random, repeat: int) -> list[Row]:
 
 def prepare(request: bytes, entry: DirectoryEntry) -> list[Command]:
     """All that a user node does before the first cell leaves."""
-    return Session(request, entry, NOW, os.urandom).start()
+    return Session(request, entry, NOW, os.urandom, Mode.SPEEDY).start(NOW)
 
 
 def wire(draw: random.Random) -> list[Row]:

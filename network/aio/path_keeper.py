@@ -18,12 +18,12 @@ from network.aio.ready_paths import FORKED, LOSS_SECONDS, RETRY_SECONDS, TOO_FEW
 from network.aio.ready_paths import ReadyPathSet as ReadyPathSet
 from network.chain_records import DirectoryEntry
 from network.directory import Directory
+from network.errors import NoCircuits
 from network.freshness import Rng
 from network.geometry import GEOMETRY
 from network.guards import GuardRules, GuardSet
 from network.path_chooser import PathChooser
 from network.path_scores import Backoff
-from network.session import NoCircuits
 
 log = logging.getLogger(__name__)
 

@@ -1,31 +1,35 @@
 """The user node's shell: asks one request over one ready path set, and forgets it afterwards.
 
 Used alike by the gateway and by the verifier: a challenge and a prompt leave through the same lines of code. Every
-request gets circuits of its own; when a relay dies in mid-answer the other paths finish it.
+request gets circuits of its own; when relays die in mid-answer the other paths go on and fresh ones join them.
 """
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing
 from dataclasses import dataclass
-from functools import partial
 
 from network.aio.dialer import Dialer
 from network.aio.guard_store import GuardStore
-from network.aio.path_keeper import PathKeeper, ReadyPathSet
+from network.aio.path_keeper import PathKeeper
+from network.aio.session_run import SessionRun
 from network.chain_records import DirectoryEntry
-from network.commands import BlamePath, Command, DeliverFrame, EndSession, SendData
 from network.directory import Directory
-from network.events import Event, PathData, PathLost
+from network.errors import ModelUnreachable, NoCircuits, ReplyTimeout, SessionError
 from network.freshness import Rng
 from network.gossip import GossipStatus
 from network.guards import GuardRules
-from network.inference import ReplyFrame
+from network.inference import FrameKind, ReplyFrame
+from network.modes import Mode
+from network.request_times import Marks, RequestTimes, times_of
 from network.sealing import DEFAULT_SEALING, Sealing
-from network.session import ModelUnreachable, NoCircuits, ReplyTimeout, Session
+from network.session import Session
 
 ATTEMPTS = 3
+MAX_LINGERING = 64  # replies that were read to their end and run on to the end of their bucket
+KEPT_TIMES = 100
+TERMINAL = (FrameKind.FINAL, FrameKind.FAILED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +59,7 @@ class UserNode:
         *,
         path_sets: int = 2,
         sealing: Sealing = DEFAULT_SEALING,
+        mode: Mode = Mode.DEFAULT,
         clock: Callable[[], float] = time.time,
         dialer: Dialer | None = None,
         guards: GuardRules | None = None,
@@ -62,6 +67,7 @@ class UserNode:
     ) -> None:
         self._rng = rng
         self._sealing = sealing
+        self._mode = mode
         self._clock = clock
         self._paths = PathKeeper(
             directory,
@@ -73,6 +79,9 @@ class UserNode:
             guard_store=guard_store,
         )
         self._sessions = 0
+        self._lingering: dict[asyncio.Task[None], SessionRun] = {}
+        self._times: deque[RequestTimes] = deque(maxlen=KEPT_TIMES)
+        self._asked = 0
 
     async def start(self) -> None:
         """Begin to build path sets ahead. Raises ConfigError when the kept guards cannot be read."""
@@ -80,6 +89,9 @@ class UserNode:
 
     async def close(self) -> None:
         """End every circuit and link."""
+        for run in tuple(self._lingering.values()):
+            run.cancel()
+        await asyncio.gather(*self._lingering, return_exceptions=True)
         await self._paths.close()
 
     def status(self) -> UserNodeStatus:
@@ -111,81 +123,90 @@ class UserNode:
         """Wait until a path set is ready; False when none is within `timeout` seconds."""
         return await self._paths.wait_ready(timeout)
 
-    async def ask(self, request: bytes, entry: DirectoryEntry, *, deadline_s: float = 3600.0) -> AsyncGenerator[ReplyFrame]:
+    async def ask(
+        self, request: bytes, entry: DirectoryEntry, *, deadline_s: float = 3600.0, mode: Mode | None = None
+    ) -> AsyncGenerator[ReplyFrame]:
         """The reply's frames, in order, up to FINAL or FAILED. Close the generator to cancel at the model node.
 
-        Raises NoCircuits, ReplyTimeout, ReplyTruncated or RequestTooLong. Until the first frame has come, a request
+        Raises NoCircuits, ReplyTimeout, ReplyTruncated or RequestTooLong. Until the model node replies, a request
         whose circuits die is sent again over others.
         """
         give_up = asyncio.get_running_loop().time() + deadline_s
-        for attempt in range(ATTEMPTS):
-            path_set = await self._paths.take()
-            self._sessions += 1
-            try:
-                session = Session(request, entry, self._clock(), self._rng, sealing=self._sealing)
-                async with aclosing(self._run(session, path_set, give_up)) as frames:
-                    async for frame in frames:
-                        yield frame
-                return
-            except NoCircuits as error:
-                if isinstance(error, ModelUnreachable) or attempt == ATTEMPTS - 1:
-                    raise
-            finally:
-                self._sessions -= 1
-                path_set.close()
-
-    async def _run(self, session: Session, path_set: ReadyPathSet, give_up: float) -> AsyncGenerator[ReplyFrame]:
-        """Drive one session over its circuits."""
-        events: asyncio.Queue[Event] = asyncio.Queue()
-        _attach(path_set, events)
-        commands = session.start()
-        while True:
-            for command in commands:
-                if isinstance(command, DeliverFrame):
-                    yield command.frame
-                elif isinstance(command, EndSession):
-                    if command.error is not None:
-                        raise command.error
-                    self._paths.worked(path_set)
-                    return
-                else:
-                    self._do(command, path_set)
-            commands = await self._next_commands(session, events, give_up)
-
-    async def _next_commands(self, session: Session, events: asyncio.Queue[Event], give_up: float) -> list[Command]:
-        deadline = session.next_deadline()
-        loop = asyncio.get_running_loop()
-        wait = give_up - loop.time()
-        if deadline is not None:
-            wait = min(wait, deadline - self._clock())
+        watch = _Watch((mode or self._mode).name.lower())
         try:
-            async with asyncio.timeout(max(0.0, wait)):
-                event = await events.get()
+            for attempt in range(1, ATTEMPTS + 1):
+                watch.attempts = attempt
+                run = await self._send(request, entry, mode or self._mode, watch)
+                try:
+                    while True:
+                        frame = await self._next(run, give_up)
+                        if frame.kind in TERMINAL:
+                            watch.outcome = "ok"
+                        yield frame
+                        if frame.kind in TERMINAL:
+                            return
+                except NoCircuits as error:
+                    if isinstance(error, ModelUnreachable) or attempt == ATTEMPTS:
+                        raise
+                finally:
+                    self._leave(run)
+        except SessionError as error:
+            watch.outcome = error.code
+            raise
+        finally:
+            self._asked += 1
+            self._times.append(watch.times(self._asked))
+
+    def requests(self) -> list[dict[str, object]]:
+        """Where the time of the last requests went, the newest last; numbers only."""
+        return [times.row() for times in self._times]
+
+    async def _send(self, request: bytes, entry: DirectoryEntry, mode: Mode, watch: "_Watch") -> SessionRun:
+        """Take a path set and start a session over it."""
+        began = time.perf_counter()
+        path_set = await self._paths.take()
+        taken = time.perf_counter()
+        try:
+            session = Session(request, entry, self._clock(), self._rng, mode, self._sealing)
+        except BaseException:
+            path_set.close()
+            raise
+        watch.circuits_s += taken - began
+        watch.sealing_s += time.perf_counter() - taken
+        watch.marks = session.marks
+        self._sessions += 1
+        return SessionRun(session, path_set, self._paths, self._clock)
+
+    async def _next(self, run: SessionRun, give_up: float) -> ReplyFrame:
+        try:
+            async with asyncio.timeout_at(give_up):
+                return await run.next_frame()
         except TimeoutError:
-            if loop.time() >= give_up:
-                raise ReplyTimeout("the request's deadline has passed") from None
-            return session.expire(self._clock())
-        return session.on_event(event, self._clock())
+            raise ReplyTimeout("the request's deadline has passed") from None
 
-    def _do(self, command: Command, path_set: ReadyPathSet) -> None:
-        if isinstance(command, SendData):
-            circuit = path_set.circuits[command.path]
-            if circuit is not None:
-                circuit.send(command.data)
-        elif isinstance(command, BlamePath):
-            circuit = path_set.circuits[command.path]
-            if circuit is not None:
-                self._paths.blame(circuit, command.reason)
+    def _leave(self, run: SessionRun) -> None:
+        """The caller has what he wants: a finished reply is followed to its end in the background, any other cancelled."""
+        self._sessions -= 1
+        if not run.session.finished:
+            run.cancel()
+            return
+        self._lingering[run.task] = run
+        run.task.add_done_callback(lambda task: self._lingering.pop(task, None))
+        if len(self._lingering) > MAX_LINGERING:
+            next(iter(self._lingering.values())).cancel()
 
 
-def _attach(path_set: ReadyPathSet, events: asyncio.Queue[Event]) -> None:
-    """Route what the circuits say into one queue of session events; closing a circuit detaches it."""
-    for path, circuit in enumerate(path_set.circuits):
-        if circuit is None or not circuit.is_open:
-            events.put_nowait(PathLost(path))
-        else:
-            circuit.attach(partial(_put_data, events, path), partial(events.put_nowait, PathLost(path)))
+class _Watch:
+    """What one request's time went into, as far as its own shell knows."""
 
+    def __init__(self, mode: str) -> None:
+        self.mode = mode
+        self.outcome = "cancelled"
+        self.attempts = 0
+        self.circuits_s = 0.0
+        self.sealing_s = 0.0
+        self.marks: Marks | None = None
 
-def _put_data(events: asyncio.Queue[Event], path: int, data: bytes) -> None:
-    events.put_nowait(PathData(path, data))
+    def times(self, number: int) -> RequestTimes:
+        """As it is kept."""
+        return times_of(number, self.mode, self.outcome, self.attempts, self.circuits_s, self.sealing_s, self.marks)

@@ -1,4 +1,4 @@
-"""The model node's face to proxies: a WebSocket for cloves, one task per request, replies streamed back in batches."""
+"""The model node's face to proxies: a WebSocket for cloves, one task per request, replies that leave with the ticks."""
 
 import asyncio
 import logging
@@ -21,55 +21,34 @@ from serving_node.inbox import Inbox
 
 log = logging.getLogger(__name__)
 
-BATCH_SECONDS = 0.05  # at most 20 batches a second and reply, so that the overlay stays cheap
-_AT_ONCE = (FrameKind.ACCEPTED, FrameKind.FINAL, FrameKind.FAILED)
 _TERMINAL = (FrameKind.FINAL, FrameKind.FAILED)
 
 
 class ReplyStream:
-    """The way one handler answers one user. Frames are numbered here; the first one leaves at once."""
+    """The way one handler answers one user. Frames are numbered here; when they leave is the reply's ticks' affair."""
 
     def __init__(self, write: Callable[[list[ReplyFrame], bool], None]) -> None:
         self._write = write
-        self._held: list[ReplyFrame] = []
         self._sequence = 0
-        self._flushed_at = 0.0
-        self._timer: asyncio.TimerHandle | None = None
         self.ended = False
 
     def send(self, frame: ReplyFrame) -> None:
-        """Queue a frame; it leaves within 50 ms, and a FINAL or FAILED one ends the reply. Later frames are ignored."""
+        """Queue a frame; a FINAL or FAILED one ends the reply. Later frames are ignored."""
         if self.ended:
             return
-        self._held.append(replace(frame, sequence=self._sequence))
+        self.ended = frame.kind in _TERMINAL
         self._sequence += 1
-        now = asyncio.get_running_loop().time()
-        if frame.kind in _AT_ONCE or now - self._flushed_at >= BATCH_SECONDS:
-            self._flush(end=frame.kind in _TERMINAL)
-        elif self._timer is None:
-            self._timer = asyncio.get_running_loop().call_at(self._flushed_at + BATCH_SECONDS, self._flush)
+        self._write([replace(frame, sequence=self._sequence - 1)], self.ended)
 
     def finish(self) -> None:
         """The handler is done. Without a terminal frame before, the user sees a truncated reply."""
         if not self.ended:
-            self._flush(end=True)
+            self.ended = True
+            self._write([], True)
 
     def abandon(self) -> None:
         """Nobody listens any more."""
         self.ended = True
-        self._stop_timer()
-
-    def _flush(self, *, end: bool = False) -> None:
-        self._stop_timer()
-        self._flushed_at = asyncio.get_running_loop().time()
-        frames, self._held = self._held, []
-        self.ended = self.ended or end
-        self._write(frames, end)
-
-    def _stop_timer(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
 
 
 Handler = Callable[[bytes, ReplyStream], Awaitable[None]]
@@ -97,6 +76,7 @@ class CloveServer:
         self._streams: dict[int, ReplyStream] = {}
         self._next_link = int.from_bytes(rng(4), "big")  # numbers never name the same link after a restart
         self._timer: asyncio.TimerHandle | None = None
+        self._armed_for = 0.0
 
     @property
     def counts(self) -> Counter[str]:
@@ -162,7 +142,7 @@ class CloveServer:
                     held = self._links.get(link)
                     if held is not None:
                         held.send(raw)
-                case StartReply(session, request, _):
+                case StartReply(session, request):
                     self._start(session, request)
                 case CancelReply(session):
                     self._cancel(session)
@@ -200,9 +180,13 @@ class CloveServer:
             task.cancel()
 
     def _arm(self) -> None:
-        deadline = None if self._timer is not None else self._inbox.next_deadline()
-        if deadline is None:
+        """Set the timer to the inbox's deadline, if that is sooner than what it is set to."""
+        deadline = self._inbox.next_deadline()
+        if deadline is None or (self._timer is not None and self._armed_for <= deadline):
             return
+        if self._timer is not None:
+            self._timer.cancel()
+        self._armed_for = deadline
         delay = max(0.0, deadline - self._clock())
         self._timer = asyncio.get_running_loop().call_later(delay, self._on_timer)
 

@@ -16,8 +16,8 @@ from network.clove import Clove, open_clove, seal_cloves
 from network.crypto import exchange_public
 from network.geometry import GEOMETRY, Seal
 from network.hpke import OnionPrivate, Opener, hybrid_public
+from network.message import pack_message, unpack_message
 from network.modes import Mode
-from network.session import pack_message, unpack_message
 from network.sida import Slice, combine, split
 
 FOLDER = Path(__file__).resolve().parents[1] / "vectors"

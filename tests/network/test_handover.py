@@ -26,7 +26,7 @@ def test_garbage_is_a_message_or_a_decode_error(raw: bytes) -> None:
 
 def test_bodies_belong_to_cloves_and_replies_only() -> None:
     for kind in Handover:
-        carries = kind in (Handover.CLOVE, Handover.REPLY)
+        carries = kind in (Handover.CLOVE, Handover.REPLY, Handover.RESUME)
         decode_handover(encode_handover(kind, TOKEN, b"x" if carries else b""))
         with pytest.raises(DecodeError):
             decode_handover(encode_handover(kind, TOKEN, b"" if carries else b"x"))

@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 
 from network.directory import Directory
+from network.errors import NoCircuits
 from network.geometry import GEOMETRY
 from network.guards import GuardRules, GuardSet
 from network.path_chooser import STRIKES, Path, PathChooser
 from network.path_scores import LEAST_BUILDS, LEAST_TRIES, Level
-from network.session import NoCircuits
 
 NOW = 1_800_000_000.0
 

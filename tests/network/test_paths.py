@@ -10,10 +10,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from network.directory import Directory
+from network.errors import NoCircuits
 from network.geometry import GEOMETRY
 from network.paths import AVOID_SECONDS, PREFIX_SECONDS, RelayHistory, choose_paths
 from network.relay_draw import network_of
-from network.session import NoCircuits
 
 NOW = 1_800_000_000.0
 NEEDED = GEOMETRY.n * GEOMETRY.hops

@@ -9,26 +9,25 @@ from hypothesis import strategies as st
 
 from network.cell import CloseReason, Command, HandOverReader, decode_data, encode_data
 from network.clove import Clove, open_clove
-from network.commands import BlamePath, DeliverFrame, EndSession, SendData
-from network.errors import DecodeError, LocalProtocolError
-from network.events import LinkLost, PathData, PathLost
-from network.geometry import GEOMETRY, Seal
-from network.hpke import OnionPrivate, Opener
-from network.inference import FrameKind, ReplyFrame
-from network.modes import Mode
-from network.reply import ReplyWriter
-from network.session import (
-    FIRST_FRAME_SECONDS,
-    NEXT_FRAME_SECONDS,
+from network.commands import BlamePath, DeliverFrame, EndSession, ReplacePath, SendData
+from network.errors import (
+    DecodeError,
+    LocalProtocolError,
     ModelUnreachable,
     NoCircuits,
     ReplyTimeout,
     ReplyTruncated,
     RequestTooLong,
-    Session,
-    pack_message,
-    unpack_message,
 )
+from network.events import LinkLost, PathData, PathLost, PathNotReplaced, PathReplaced
+from network.geometry import GEOMETRY, Seal
+from network.hpke import OnionPrivate, Opener
+from network.inference import FrameKind, ReplyFrame
+from network.message import pack_message, unpack_message
+from network.modes import PACES, Mode
+from network.reply import ReplyWriter, stream_of
+from network.resume import is_proven, open_note
+from network.session import FIRST_PIECE_SECONDS, LAG_SECONDS, MAX_REPLACEMENTS, NEXT_FRAME_SECONDS, NEXT_PIECE_SECONDS, Session
 from network.sida import combine
 
 NOW = 1_800_000_000.0
@@ -42,7 +41,7 @@ class ModelEnd:
 
     def __init__(self, session: Session, private: bytes, node: bytes) -> None:
         readers: dict[int, HandOverReader] = {}
-        for send in session.start():
+        for send in session.start(NOW):
             assert isinstance(send, SendData)
             command, payload = decode_data(send.data)
             if command is Command.HAND_OVER:
@@ -59,14 +58,19 @@ class ModelEnd:
         first = self.cloves[0]
         slices = {clove.slice.index: clove.slice for clove in self.cloves.values()}
         secret, self.mode, self.request = unpack_message(combine(slices, first.n, first.k, first.total))
+        self.secret, self.message_id = secret, first.message_id
         self.arrived = 0b1111
+        self.sequence = 0
         self.writer = ReplyWriter(secret, first.message_id)
+        for clove in self.cloves.values():
+            self.writer.attach(clove.slice.index, clove.token)
 
-    def write(self, *frames: ReplyFrame, end: bool = False, paths: Any = range(4)) -> list[PathData]:
-        """Events that carry these frames, in the order of the paths given."""
+    def write(self, *frames: ReplyFrame, end: bool = False, paths: Any = range(4), number: int | None = None) -> list[PathData]:
+        """Events that carry these frames as one piece, in the order of the paths given."""
         order = {path: at for at, path in enumerate(paths)}
         indices = [self.cloves[path].slice.index for path in paths]
-        cloves = self.writer.write(frames, end=end, paths=indices, arrived=self.arrived)
+        number, self.sequence = (self.sequence, self.sequence + 1) if number is None else (number, self.sequence)
+        cloves = self.writer.write(number, stream_of(frames), end=end, arrived=self.arrived, indices=indices)
         events = [PathData(self.path_of[i], encode_data(Command.REPLY, raw, GEOMETRY.backward_body)) for i, raw in cloves]
         return sorted(events, key=lambda event: order[event.path])
 
@@ -77,7 +81,7 @@ def closed(path: int, reason: CloseReason) -> PathData:
 
 @pytest.fixture
 def session(model_node: Any, draw: Callable[[int], bytes]) -> Session:
-    return Session(b"a prompt", model_node[1], NOW, draw)
+    return Session(b"a prompt", model_node[1], NOW, draw, Mode.SPEEDY)
 
 
 @pytest.fixture
@@ -122,14 +126,89 @@ def test_messages_that_are_not_as_specified() -> None:
         pack_message(b"s" * 32, bytes(800_000))
 
 
-def test_a_path_lost_in_mid_answer_changes_nothing(session: Session, model: ModelEnd, playbook: Any) -> None:
+def accept(book: Any, model: ModelEnd, paths: Any = range(4)) -> None:
+    """The first piece comes over these paths."""
+    for event in model.write(ACCEPTED, paths=paths):
+        book >> event
+        book.pending.clear()
+    assert book.core.started
+
+
+def test_cloves_wait_for_their_moment(model_node: Any, draw: Callable[[int], bytes], playbook: Any) -> None:
+    session = Session(b"a prompt", model_node[1], NOW, draw, Mode.STRICT)
+    left: list[tuple[float, int]] = []
+    commands = session.start(NOW)
+    while len(left) < 4:
+        left += [(session.marks.sent, command.path) for command in commands if isinstance(command, SendData)]
+        deadline = session.next_deadline()
+        assert deadline is not None and deadline > NOW
+        commands = session.expire(deadline)
+    assert len({at for at, _ in left}) == 4 and left == sorted(left) and {path for _, path in left} == {0, 1, 2, 3}
+    assert left[-1][0] - NOW < 10 * PACES[Mode.STRICT].jitter_s
+
+
+def test_a_path_that_is_lost_while_its_clove_waits_sends_nothing(model_node: Any, draw: Callable[[int], bytes]) -> None:
+    session = Session(b"a prompt", model_node[1], NOW, draw, Mode.STRICT)
+    assert session.start(NOW) == [] == session.on_event(PathLost(2), NOW)
+    assert {command.path for command in session.expire(NOW + 10) if isinstance(command, SendData)} == {0, 1, 3}
+
+
+def test_a_path_lost_in_mid_answer_is_replaced_and_costs_nothing(session: Session, model: ModelEnd, playbook: Any) -> None:
     book = playbook(session)
-    one, two, three, four = model.write(ACCEPTED)
-    book >> one >> two >> three << DeliverFrame(ACCEPTED)
-    (book >> four >> PathLost(1)).nothing()
+    accept(book, model)
+    book >> PathLost(1) << ReplacePath(1)
+    (book >> PathLost(1)).nothing()
     one, _, three, four = model.write(DELTA, FINAL, end=True)
     (book >> four >> one).nothing()
     book >> three << [DeliverFrame(DELTA), DeliverFrame(FINAL), EndSession(None)]
+
+
+def test_a_fresh_circuit_joins_the_reply(session: Session, model: ModelEnd, model_node: Any, playbook: Any) -> None:
+    book = playbook(session)
+    accept(book, model)
+    lost = model.write(DELTA)  # sent while only one circuit stands: nobody can read it yet
+    book >> PathLost(0) << ReplacePath(0)
+    book >> PathLost(1) << ReplacePath(1)
+    book >> PathLost(2) << ReplacePath(2)
+    (book >> lost[3]).nothing()
+    cells: list[Any] = []
+    for path in (0, 2):
+        book >> PathReplaced(path) << (lambda command: cells.append(command) is None and isinstance(command, SendData))
+    readers = {cell.path: HandOverReader(decode_data(cell.data)[1], resumes=True) for cell in cells}
+    for path, reader in readers.items():
+        assert decode_data(cells[0].data)[0] is Command.RESUME
+        note, proof = open_note(reader.clove() or b"", Opener(OnionPrivate(model_node[0])))
+        assert (note.released, note.message_id, note.token) == (1, model.message_id, reader.token)
+        assert is_proven(note, proof, model.secret) and model.path_of[note.index] == path
+        model.writer.attach(note.index, note.token)
+    one, three = model.write(DELTA, paths=(0, 2), number=1)
+    (book >> one).nothing()
+    book >> three << DeliverFrame(DELTA)
+    assert session.marks.resumed == 2
+
+
+def test_circuits_that_cannot_be_had_are_asked_for_again_until_enough_is_enough(
+    session: Session, model: ModelEnd, playbook: Any
+) -> None:
+    book = playbook(session)
+    accept(book, model)
+    book >> PathLost(0) << ReplacePath(0)
+    book >> PathLost(1) << ReplacePath(1)
+    for _ in range(MAX_REPLACEMENTS - 2):
+        book >> PathNotReplaced(0) << ReplacePath(0)
+    (book >> PathNotReplaced(1)).nothing()
+    book >> PathNotReplaced(0) << ends_with(ReplyTruncated)
+
+
+def test_a_reply_that_takes_no_more_ways_is_not_asked_again(session: Session, model: ModelEnd, playbook: Any) -> None:
+    book = playbook(session)
+    accept(book, model)
+    book >> PathLost(0) << ReplacePath(0)
+    book >> PathReplaced(0) << SendData
+    (book >> closed(0, CloseReason.REFUSED)).nothing()
+    book >> PathLost(1) << ReplacePath(1)
+    book >> PathReplaced(1) << SendData
+    book >> closed(1, CloseReason.REFUSED) << ends_with(ReplyTruncated)
 
 
 def test_two_lost_paths_before_the_first_frame_may_be_retried(session: Session, playbook: Any) -> None:
@@ -139,12 +218,57 @@ def test_two_lost_paths_before_the_first_frame_may_be_retried(session: Session, 
     assert not session.started
 
 
-def test_two_lost_paths_after_it_truncate_the_reply(session: Session, model: ModelEnd, playbook: Any) -> None:
+def test_a_path_that_was_lost_before_the_reply_began_is_replaced_then(session: Session, model: ModelEnd, playbook: Any) -> None:
     book = playbook(session)
-    one, two, three, _ = model.write(ACCEPTED)
-    book >> one >> two >> three << DeliverFrame(ACCEPTED)
-    (book >> PathLost(0)).nothing()
-    book >> PathLost(3) << ends_with(ReplyTruncated)
+    (book >> PathLost(1)).nothing()
+    one, _, three, four = model.write(ACCEPTED)
+    (book >> one >> three).nothing()
+    book >> four << [DeliverFrame(ACCEPTED), ReplacePath(1)]
+
+
+def test_no_path_left_truncates_the_reply_at_once(session: Session, model: ModelEnd, playbook: Any) -> None:
+    book = playbook(session)
+    accept(book, model)
+    for path in (0, 3, 1):
+        book >> PathLost(path) << ReplacePath(path)
+    book >> PathLost(2) << ends_with(ReplyTruncated)
+
+
+def test_a_path_that_falls_silent_is_replaced(session: Session, model: ModelEnd, playbook: Any) -> None:
+    book = playbook(session)
+    accept(book, model)
+    book.now = NOW + LAG_SECONDS + 1
+    one, two, _, four = model.write(DELTA)
+    (book >> one >> two).nothing()
+    (
+        book
+        >> four
+        << [DeliverFrame(DELTA), (lambda command: isinstance(command, BlamePath) and command.path == 2), ReplacePath(2)]
+    )
+
+
+def test_a_hidden_end_is_waited_for_after_the_caller_has_everything(session: Session, model: ModelEnd, playbook: Any) -> None:
+    book = playbook(session)
+    accept(book, model)
+    one, two, three, four = model.write(DELTA, FINAL)
+    (book >> one >> two).nothing()
+    book >> three << [DeliverFrame(DELTA), DeliverFrame(FINAL)]
+    assert session.finished and not session.ended
+    (book >> PathLost(3) >> four).nothing()
+    one, two, three = model.write(end=True, paths=(0, 1, 2))
+    (book >> one >> two).nothing()
+    book >> three << EndSession(None)
+
+
+def test_a_hidden_end_is_not_waited_for_for_ever(session: Session, model: ModelEnd, playbook: Any) -> None:
+    book = playbook(session)
+    accept(book, model)
+    for event in model.write(DELTA, FINAL)[:3]:
+        book >> event
+        book.pending.clear()
+    deadline = session.next_deadline()
+    assert deadline is not None and deadline < NOW + 30
+    book.at(deadline) << EndSession(None)
 
 
 def test_a_path_that_alters_cloves_is_named(session: Session, model: ModelEnd, playbook: Any) -> None:
@@ -204,13 +328,22 @@ def test_a_finished_path_is_not_a_lost_one(session: Session, model: ModelEnd, pl
 
 def test_silence_times_out(session: Session, model: ModelEnd, playbook: Any) -> None:
     book = playbook(session)
-    book.at(NOW + FIRST_FRAME_SECONDS - 1).nothing()
-    for event in model.write(ACCEPTED):
-        book.pending.clear()
-        book >> event
-    book.pending.clear()
-    book.at(NOW + FIRST_FRAME_SECONDS + 1).nothing()
-    book.at(NOW + FIRST_FRAME_SECONDS - 1 + NEXT_FRAME_SECONDS) << ends_with(ReplyTimeout)
+    book.at(NOW + FIRST_PIECE_SECONDS - 1).nothing()
+    accept(book, model)
+    accepted = book.now
+    book.at(accepted + NEXT_PIECE_SECONDS - 1).nothing()
+    book.at(accepted + NEXT_PIECE_SECONDS) << ends_with(ReplyTimeout)
+
+
+def test_ticks_without_an_answer_do_not_go_on_for_ever(session: Session, model: ModelEnd, playbook: Any) -> None:
+    book = playbook(session)
+    accept(book, model)
+    for second in range(1, int(NEXT_FRAME_SECONDS)):
+        book.now = NOW + second
+        for event in model.write():
+            (book >> event).nothing()
+        book.at(NOW + second).nothing()
+    book.at(NOW + NEXT_FRAME_SECONDS) << ends_with(ReplyTimeout)
 
 
 def test_a_path_that_lags_is_named_at_the_end(session: Session, model: ModelEnd, playbook: Any) -> None:

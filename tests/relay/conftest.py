@@ -152,7 +152,7 @@ class World:
                 case PassData(data):
                     assert circuit is not None
                     self.data[circuit.link].append(data)
-                case StartReply(session, request, _):
+                case StartReply(session, request):
                     self.requests.append((session, request))
                 case CloseLink(link):
                     self.cut((name, link))

@@ -20,9 +20,7 @@ from network.geometry import COMMITMENT, GEOMETRY, TAG, Seal
 from network.handover import Handover, decode_handover, encode_handover
 from network.hpke import OnionPrivate, seal_to
 from network.inference import FrameKind, ReplyFrame
-from network.modes import Mode
-from network.reply import ReplyReader
-from network.session import pack_message
+from network.message import pack_message
 from network.sida import Slice, split
 from serving_node.inbox import GATHER_SECONDS, Inbox
 
@@ -54,24 +52,32 @@ def inbox() -> Inbox:
     return Inbox(PRIVATE)
 
 
+def is_piece(command: Any) -> bool:
+    return isinstance(command, SendHandover) and decode_handover(command.raw)[0] is Handover.REPLY
+
+
 def give(inbox: Inbox, which: Any, now: float = NOW) -> list[Any]:
-    return [command for clove in which for command in inbox.on_event(arrival(clove), now)]
+    """What comes of these cloves, but for the reply's own pieces."""
+    commands = [command for clove in which for command in inbox.on_event(arrival(clove), now)]
+    return [command for command in commands if not is_piece(command)]
 
 
 @pytest.mark.parametrize("chosen", list(combinations(range(4), 3)))
 def test_any_three_cloves_make_the_request(inbox: Inbox, chosen: tuple[int, ...]) -> None:
     four = cloves()
-    assert give(inbox, [four[i] for i in chosen]) == [StartReply(1, b"a prompt", Mode.DEFAULT)]
+    assert give(inbox, [four[i] for i in chosen]) == [StartReply(1, b"a prompt")]
     missing = next(i for i in range(4) if i not in chosen)
     assert give(inbox, [four[missing]]) == []
-    sent = inbox.reply(1, [ReplyFrame(0, FrameKind.ACCEPTED)], end=False)
+    due = inbox.next_deadline()
+    assert due is not None
+    sent = [command for command in inbox.expire(due) if is_piece(command)]
     assert sorted(command.link for command in sent) == [0, 1, 2, 3], "the late clove's path carries replies too"
 
 
 def test_yesterdays_key_opens_until_it_is_turned_away(inbox: Inbox) -> None:
     today, yesterday = OnionPrivate(bytes(range(2, 34))), OnionPrivate(PRIVATE)
     inbox.opener.turn(today, yesterday)
-    assert give(inbox, cloves()[:3]) == [StartReply(1, b"a prompt", Mode.DEFAULT)]
+    assert give(inbox, cloves()[:3]) == [StartReply(1, b"a prompt")]
     inbox.opener.turn(today)
     late = cloves(message_id=b"n" * 16)[3]
     assert give(inbox, [late]) == [refused(late)] and inbox.counts["dropped_bad_clove"] == 1
@@ -86,29 +92,12 @@ def test_two_cloves_make_nothing_and_are_forgotten(inbox: Inbox) -> None:
     assert inbox.next_deadline() is None and inbox.counts["dropped_incomplete"] == 1
 
 
-def test_the_reply_is_readable_and_ends(inbox: Inbox) -> None:
-    four = cloves()
-    give(inbox, four)
-    frames = [ReplyFrame(0, FrameKind.ACCEPTED), ReplyFrame(1, FrameKind.FINAL, b"end")]
-    reader, got = ReplyReader(SECRET, b"m" * 16), []
-    ends = []
-    for command in inbox.reply(1, frames, end=True):
-        kind, token, body = decode_handover(command.raw)
-        assert token == four[command.link].token
-        if kind is Handover.REPLY:
-            got += reader.add(command.link, body)
-        else:
-            ends.append(kind)
-    assert got == frames and reader.ended and ends == [Handover.END] * 4
-    assert inbox.reply(1, frames, end=True) == []
-
-
 def test_a_bad_clove_is_refused_by_itself_and_named(inbox: Inbox) -> None:
     four = cloves()
     sealed = bytearray(seal_clove(four[1], PUBLIC))
     sealed[100] ^= 1
     assert inbox.on_event(arrival(four[1], sealed=bytes(sealed)), NOW) == [refused(four[1])]
-    assert give(inbox, [four[0], four[2], four[3]]) == [StartReply(1, b"a prompt", Mode.DEFAULT)]
+    assert give(inbox, [four[0], four[2], four[3]]) == [StartReply(1, b"a prompt")]
     assert inbox.counts["dropped_bad_clove"] == 1
 
 
@@ -135,7 +124,7 @@ def test_a_duplicate_with_other_content_is_refused(inbox: Inbox) -> None:
     same = replace(four[1], token=b"y" * 16)
     inbox.on_event(arrival(same, link=9), NOW)
     assert inbox.counts["dropped_duplicate_clove"] == 1
-    assert give(inbox, [four[3]]) == [StartReply(1, b"a prompt", Mode.DEFAULT)]
+    assert give(inbox, [four[3]]) == [StartReply(1, b"a prompt")]
 
 
 @pytest.mark.parametrize(
@@ -157,6 +146,9 @@ def test_a_whole_request_replayed_is_refused(inbox: Inbox) -> None:
     four = cloves()
     give(inbox, four)
     inbox.reply(1, [ReplyFrame(0, FrameKind.FINAL)], end=True)
+    while (due := inbox.next_deadline()) is not None:
+        inbox.expire(due)
+    assert len(inbox) == 0
     assert give(inbox, four) == [refused(clove) for clove in four]
     assert inbox.counts["dropped_replayed_message"] == 4
     later = NOW + REMEMBER_SECONDS
@@ -176,7 +168,7 @@ def test_one_clove_that_does_not_fit_the_others_is_worked_around(inbox: Inbox, b
     """Only a sender can make such a clove, unless cloves are plain."""
     four, other = cloves(seed=1), cloves(seed=2)
     mixed = [other[index] if index == bad else four[index] for index in range(4)]
-    assert give(inbox, mixed)[-1] == StartReply(1, b"a prompt", Mode.DEFAULT)
+    assert give(inbox, mixed)[-1] == StartReply(1, b"a prompt")
 
 
 def plain_arrivals(four: list[Clove]) -> list[HandoverArrived]:
@@ -192,7 +184,7 @@ def test_an_altered_plain_clove_is_refused_and_changes_nothing(bad: int) -> None
     raw[-1] ^= 1
     events[bad] = HandoverArrived(events[bad].link, bytes(raw))
     answers = [command for event in events for command in inbox.on_event(event, NOW)]
-    assert refused(four[bad]) in answers and StartReply(1, b"a prompt", Mode.DEFAULT) in answers
+    assert refused(four[bad]) in answers and StartReply(1, b"a prompt") in answers
 
 
 @pytest.mark.parametrize("order", [[0, 1, 2, 3], [1, 0, 2, 3], [1, 2, 3, 0]])
@@ -203,7 +195,7 @@ def test_a_proxy_that_rewrites_the_hashes_of_a_plain_clove_gathers_alone(order: 
     events = plain_arrivals(four)
     events[0] = plain_arrivals([forged, *four[1:]])[0]
     answers = [command for index in order for command in inbox.on_event(events[index], NOW)]
-    assert answers.count(StartReply(1, b"a prompt", Mode.DEFAULT)) == 1
+    assert answers.count(StartReply(1, b"a prompt")) == 1
     late = inbox.expire(NOW + GATHER_SECONDS)
     assert refused(four[0]) in answers + late, "its path is told"
 
@@ -214,14 +206,36 @@ def test_plain_cloves_are_refused_unless_told_otherwise(inbox: Inbox) -> None:
     assert inbox.counts["dropped_bad_clove"] == 4
 
 
-def test_the_user_going_cancels_when_fewer_than_k_ways_are_left(inbox: Inbox) -> None:
+def test_the_user_going_cancels_at_once(inbox: Inbox) -> None:
     four = cloves()
     give(inbox, four)
     cancel = [HandoverArrived(c.slice.index, encode_handover(Handover.CANCEL, c.token)) for c in four]
-    assert inbox.on_event(cancel[0], NOW) == []
-    commands = inbox.on_event(LinkLost(1), NOW)
-    assert commands[0] == CancelReply(1) and inbox.counts["cancelled"] == 1
-    assert inbox.on_event(cancel[2], NOW) == [] and inbox.reply(1, [], end=True) == []
+    assert inbox.on_event(cancel[0], NOW) == inbox.on_event(LinkLost(1), NOW) == inbox.on_event(cancel[2], NOW) == []
+    assert inbox.on_event(cancel[3], NOW) == [CancelReply(1)] and inbox.counts["cancelled"] == 1
+    assert inbox.on_event(cancel[2], NOW) == [] and inbox.reply(1, [], end=True) == [] and len(inbox) == 0
+
+
+def test_one_proxy_cannot_fill_the_table(inbox: Inbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("serving_node.inbox.MAX_PER_LINK", 3)
+    lone = [replace(cloves(message_id=bytes([n]) * 16)[0], token=bytes([n]) * 16) for n in range(5)]
+    for clove in lone:
+        inbox.on_event(arrival(clove, link=7), NOW)
+    assert inbox.counts["dropped_link_full"] == 2 and len(inbox) == 3
+    assert inbox.on_event(HandoverArrived(7, encode_handover(Handover.CANCEL, lone[0].token)), NOW) == [] and len(inbox) == 2
+    inbox.on_event(arrival(lone[4], link=7), NOW)
+    inbox.expire(NOW + GATHER_SECONDS)
+    assert len(inbox) == 0 and inbox.counts["dropped_link_full"] == 2
+    for clove in cloves(message_id=b"w" * 16):
+        inbox.on_event(arrival(clove, link=7), NOW)
+    assert inbox.counts["requests"] == 1, "what was opened does not count any more"
+
+
+def test_a_late_clove_is_a_duplicate_when_its_way_is_there_already(inbox: Inbox) -> None:
+    four = cloves()
+    give(inbox, four)
+    again = replace(four[2], token=b"z" * 16)
+    assert inbox.on_event(arrival(again, link=8), NOW) == [SendHandover(8, encode_handover(Handover.REFUSED, b"z" * 16))]
+    assert inbox.counts["dropped_duplicate_clove"] == 1
 
 
 def test_a_request_needs_as_many_ways_back_as_cloves(inbox: Inbox) -> None:
@@ -229,7 +243,7 @@ def test_a_request_needs_as_many_ways_back_as_cloves(inbox: Inbox) -> None:
     give(inbox, four[:2])
     inbox.on_event(LinkLost(0), NOW)
     assert give(inbox, [four[2]]) == [], "nobody could read the answer"
-    assert give(inbox, [four[3]]) == [StartReply(1, b"a prompt", Mode.DEFAULT)]
+    assert give(inbox, [four[3]]) == [StartReply(1, b"a prompt")]
 
 
 def test_the_table_is_bounded(inbox: Inbox, monkeypatch: pytest.MonkeyPatch) -> None:

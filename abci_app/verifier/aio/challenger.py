@@ -12,10 +12,10 @@ from network.chain_records import DirectoryEntry
 from network.chain_tx import Challenge, Transcript, challenge_hash
 from network.codec import encode
 from network.directory import Directory
+from network.errors import ModelUnreachable, NoCircuits, SessionError
 from network.gateway.api_error import ApiError
 from network.gateway.exchange import Exchange
 from network.inference import ReplyFrame
-from network.session import ModelUnreachable, NoCircuits, SessionError
 
 log = logging.getLogger(__name__)
 

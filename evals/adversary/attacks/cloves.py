@@ -11,8 +11,8 @@ from network.errors import CryptoError, DecodeError
 from network.geometry import GEOMETRY, HYBRID_PRIVATE, KEY, LINK_ID, MESSAGE_ID
 from network.handover import Handover, decode_handover
 from network.hpke import OnionPrivate, Opener
+from network.message import unpack_message
 from network.sealing import Sealing
-from network.session import unpack_message
 from network.sida import combine
 
 PROMPT = b"my name is Rosalind and my address is 12 Chestnut Lane"

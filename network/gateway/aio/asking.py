@@ -8,6 +8,7 @@ from typing import Protocol
 from network.chain_records import DirectoryEntry
 from network.codec import encode
 from network.directory import Directory
+from network.errors import SessionError
 from network.gateway.affinity import Affinity
 from network.gateway.aio.metrics import GatewayMetrics
 from network.gateway.api_error import CATALOGUE, ApiError
@@ -15,7 +16,6 @@ from network.gateway.entries import choose_entries
 from network.gateway.exchange import Delta, Exchange
 from network.gateway.openai_request import Asked
 from network.inference import ReplyFrame
-from network.session import SessionError
 
 log = logging.getLogger(__name__)
 

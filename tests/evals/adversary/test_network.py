@@ -3,8 +3,8 @@
 from evals.adversary.behaviour import Altered, Later
 from evals.adversary.network import VirtualNetwork, seeded_delays
 from evals.adversary.wires import Carries
+from network.errors import NoCircuits
 from network.geometry import GEOMETRY
-from network.session import NoCircuits
 
 
 def test_a_prompt_and_its_answer() -> None:

@@ -12,11 +12,11 @@ import pytest
 from network.aio.guard_store import GuardStore
 from network.aio.path_keeper import REBUILDS, PathKeeper, ReadyPathSet
 from network.directory_summary import summary_of
+from network.errors import NoCircuits
 from network.freshness import Rng
 from network.geometry import GEOMETRY
 from network.guards import GuardRules
 from network.path_scores import Backoff
-from network.session import NoCircuits
 
 PATIENCE = 20.0
 

@@ -8,9 +8,10 @@ from typing import Any
 import aiohttp
 import pytest
 
+from network.errors import ModelUnreachable, NoCircuits, ReplyTimeout, ReplyTruncated, RequestTooLong
 from network.inference import FrameKind, ReplyFrame
+from network.modes import Mode
 from network.sealing import Sealing
-from network.session import ModelUnreachable, NoCircuits, ReplyTimeout, ReplyTruncated, RequestTooLong
 
 PATIENCE = 20.0
 
@@ -70,6 +71,7 @@ async def test_many_requests_at_once_and_nothing_stays_behind(overlay: Any) -> N
     for request, frames in zip(requests, answers, strict=True):
         assert b"".join(frame.payload for frame in frames[1:-1]) == request
     assert server.sessions == 0 and user.status().sessions == 0
+    await _until(lambda: not user._lingering)
     await user.close()
     async with asyncio.timeout(PATIENCE):
         while any(len(core.circuits) for _, core, _ in overlay.relays.values()):
@@ -80,6 +82,12 @@ async def test_many_requests_at_once_and_nothing_stays_behind(overlay: Any) -> N
         for name in core.counts
         if name != "dropped_unknown_circuit"
     )
+
+
+async def _until(done: Any) -> None:
+    async with asyncio.timeout(PATIENCE):
+        while not done():
+            await asyncio.sleep(0.01)
 
 
 async def _next(frames: Any) -> ReplyFrame:
@@ -114,19 +122,54 @@ async def test_a_relay_that_dies_in_mid_answer_costs_nothing_and_path_sets_are_r
     assert server.counts["requests"] == 2
 
 
-async def test_two_dead_paths_in_mid_answer_are_an_error_and_stop_the_model_node(overlay: Any) -> None:
+async def test_an_answer_survives_several_lost_circuits(overlay: Any) -> None:
+    """Two proxies die at once, then one of those that stood in for them: fresh circuits join the same reply."""
+    slow = Slow()
+    server, entry = await overlay.add_model_node(slow)
+    user = await overlay.add_user(mode=Mode.SPEEDY)
+    async with aclosing(user.ask(b"hello", entry)) as frames:
+        assert (await _next(frames)).kind == FrameKind.ACCEPTED
+        for name in _carrying(overlay)[:2]:
+            await overlay.kill_relay(name)
+        for number in range(3):
+            slow.go.release()
+            assert (await _next(frames)).payload == bytes([number])
+        assert server.counts["resumed"] >= 1
+        await _until(lambda: server.counts["resumed"] == 2)
+        await overlay.kill_relay(_carrying(overlay)[-1])
+        for number in range(3, 6):
+            slow.go.release()
+            assert (await _next(frames)).payload == bytes([number])
+        assert (await _next(frames)).kind == FrameKind.FINAL
+    assert server.counts["requests"] == 1 and server.counts["cancelled"] == 0
+    assert user.requests()[-1]["resumed"] >= 2 and user.requests()[-1]["outcome"] == "ok"
+
+
+async def test_no_path_left_in_mid_answer_is_an_error_and_stops_the_model_node(overlay: Any) -> None:
     slow = Slow()
     _, entry = await overlay.add_model_node(slow)
     user = await overlay.add_user()
     with pytest.raises(ReplyTruncated) as caught:
         async with aclosing(user.ask(b"hello", entry)) as frames:
             await _next(frames)
-            for name in _carrying(overlay)[:2]:
-                await overlay.kill_relay(name)
+            await asyncio.gather(*(overlay.kill_relay(name) for name in _carrying(overlay)))
             await _next(frames)
-    assert caught.value.code == "reply_truncated"
+    assert caught.value.code == "reply_truncated" and user.requests()[-1]["outcome"] == "reply_truncated"
     async with asyncio.timeout(PATIENCE):
         await slow.cancelled.wait()
+
+
+async def test_a_finished_answer_runs_on_to_its_bucket_in_the_background(overlay: Any) -> None:
+    server, entry = await overlay.add_model_node(echo)
+    user = await overlay.add_user(path_sets=1)
+    frames = await collect(user.ask(b"hello", entry))
+    assert frames[-1].kind == FrameKind.FINAL and user.status().sessions == 0 and server.sessions == 0
+    (times,) = user.requests()
+    assert times["mode"] == "default" and times["attempts"] == 1 and times["pieces"] < 8
+    assert all(times[part] is not None for part in ("jitter_ms", "to_acceptance_ms", "to_first_text_ms", "streaming_ms"))
+    await _until(lambda: user.status().circuits_open == 8)
+    await _until(lambda: user.status().circuits_open == 4)
+    assert server.counts["cancelled"] == 0, "the reply came to its own end"
 
 
 async def test_closing_the_generator_cancels_at_the_model_node(overlay: Any) -> None:

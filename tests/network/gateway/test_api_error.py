@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from network import session
+from network import errors
+from network.errors import SessionError
 from network.gateway.aio.asking import from_session
 from network.gateway.api_error import CATALOGUE, ApiError, error_type, from_node
 from network.inference import ReplyFailure
-from network.session import SessionError
 
 DOCUMENT = Path(__file__).parent.parent.parent.parent / "docs" / "gateway.md"
 
@@ -52,7 +52,7 @@ def test_a_nodes_failure_is_passed_on_with_care(failure: ReplyFailure, code: str
 
 
 def test_every_error_of_the_overlay_has_a_code_here() -> None:
-    kinds = [each for each in vars(session).values() if isinstance(each, type) and issubclass(each, SessionError)]
+    kinds = [each for each in vars(errors).values() if isinstance(each, type) and issubclass(each, SessionError)]
     assert len(kinds) > 4
     for kind in kinds:
         assert from_session(kind("why")).code in CATALOGUE

@@ -14,6 +14,7 @@ from network.chain_tx import Transcript, challenge_hash
 from network.codec import decode, encode
 from network.crypto import SigningKey, sha256
 from network.directory import Directory
+from network.errors import ModelUnreachable, NoCircuits, ReplyTimeout
 from network.gateway.openai_request import Defaults, parse
 from network.ids import Role, node_id
 from network.inference import (
@@ -28,7 +29,6 @@ from network.inference import (
     ReplyStatement,
     statement_bytes,
 )
-from network.session import ModelUnreachable, NoCircuits, ReplyTimeout
 
 MODEL_HASH = sha256(b"model")
 KEYS = [SigningKey(sha256(b"node", bytes((n,)))) for n in range(2)]

@@ -12,10 +12,10 @@ import pytest
 from aiohttp import web
 
 from network.chain_records import DirectoryEntry
+from network.errors import NoCircuits, ReplyTimeout, ReplyTruncated
 from network.gateway.aio.server import GatewayServer
 from network.gateway.api_keys import new_key, parse_keys
 from network.inference import FrameKind, InferenceRequest, ReplyFrame
-from network.session import NoCircuits, ReplyTimeout, ReplyTruncated
 
 ASK = [{"role": "user", "content": "hi"}]
 
