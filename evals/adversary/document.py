@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from evals.adversary.attack import Attack, Outcome
+from evals.adversary.catalogue import UNDEFENDED
 
 HEAD = """# Attacks
 
@@ -51,4 +52,5 @@ def document(tried: Sequence[Tried]) -> str:
     lines += rows([each.attack for each in tried])
     lines += ["", "## What came of them", "", "| attack | with the defence | without |", "| --- | --- | --- |"]
     lines += [f"| `{each.attack.name}` | {each.defended.says} | {each.undefended.says} |" for each in tried]
+    lines += ["", "## What nothing stands against", "", *(f"- **{kind}.** {why}" for kind, why in UNDEFENDED)]
     return "\n".join(lines).replace("\n\n\n", "\n\n") + "\n"

@@ -111,7 +111,7 @@ class SocketMachine(Machine):
             held.end()
 
 
-class _VirtualDialer(Dialer):
+class VirtualDialer(Dialer):
     """Connects over the virtual wires."""
 
     def __init__(self, machine: SocketMachine) -> None:
@@ -163,7 +163,7 @@ class RealUser(SocketMachine):
             lambda: network.directory_of(name),
             network.rng(name),
             clock=lambda: clock.now,
-            dialer=_VirtualDialer(self),
+            dialer=VirtualDialer(self),
             **options,
         )
 
