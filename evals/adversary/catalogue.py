@@ -41,9 +41,9 @@ ATTACKS: tuple[Attack, ...] = tuple(sorted(_ALL, key=lambda attack: KINDS.index(
 UNDEFENDED = (
     (
         "Prefix-cache probing",
-        "A user can find out from the time to its own first token whether somebody asked the same node something with the same "
-        "beginning: model nodes share their prefix cache among all who ask, on purpose (forwarding lives from it). Whoever only "
-        "watches the wire sees ticks, not that time (`answers-rhythm`).",
+        "A user can find out from the time to its own first token whether somebody asked the same node something with the "
+        "same beginning: model nodes share their prefix cache among all who ask, on purpose (forwarding lives from it). "
+        "Whoever only watches the wire sees ticks, not that time.",
     ),
     (
         "A global observer",
