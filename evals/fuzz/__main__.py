@@ -6,12 +6,13 @@ Exits with 1 at the first input that breaks a decoder, after printing it; `--see
 import argparse
 import json
 import sys
+import tracemalloc
 from time import perf_counter
 
-from evals.fuzz import abci, codecs, documents, files, light, snapshots, transactions
+from evals.fuzz import abci, cells, cloves, codecs, documents, files, light, replies, snapshots, transactions
 from evals.fuzz.engine import FuzzFailure, Target, fuzz
 
-ROOMS = (codecs, abci, transactions, light, documents, snapshots, files)
+ROOMS = (codecs, abci, transactions, light, documents, snapshots, files, cells, cloves, replies)
 
 
 def main() -> int:
@@ -21,6 +22,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=0, help="end a target after this long, whatever --inputs says")
     parser.add_argument("--target", default="", help="only targets whose name begins so, as codec/ or light/proofs")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--ceiling-mb", type=float, default=0, help="fail when a target ever holds more memory (slower)")
     parser.add_argument("--output", choices=("text", "json"), default="text")
     arguments = parser.parse_args()
     rows = []
@@ -28,7 +30,7 @@ def main() -> int:
         if not target.name.startswith(arguments.target):
             continue
         try:
-            rows.append(_timed(target, arguments.inputs, arguments.seed, arguments.seconds))
+            rows.append(_timed(target, arguments.inputs, arguments.seed, arguments.seconds, arguments.ceiling_mb))
         except FuzzFailure as error:
             print(error, file=sys.stderr)
             return 1
@@ -44,12 +46,21 @@ def all_targets() -> list[Target]:
     return [target for room in ROOMS for target in room.targets()]
 
 
-def _timed(target: Target, inputs: int, seed: int, seconds: float) -> dict[str, object]:
+def _timed(target: Target, inputs: int, seed: int, seconds: float, ceiling_mb: float) -> dict[str, object]:
+    """One target's row. Raises FuzzFailure, for memory above the ceiling too."""
+    if ceiling_mb:
+        tracemalloc.start()
     began = perf_counter()
     report = fuzz(target, inputs, seed, lambda: not seconds or perf_counter() - began < seconds)
     rate = round(report.inputs / (perf_counter() - began))
     found = {"target": report.target, "inputs": report.inputs, "taken": report.taken}
-    return {**found, "outcomes": len(report.outcomes), "rate": rate}
+    row: dict[str, object] = {**found, "outcomes": len(report.outcomes), "rate": rate}
+    if ceiling_mb:
+        row["peak_mb"] = round(tracemalloc.get_traced_memory()[1] / 1e6, 1)
+        tracemalloc.stop()
+        if row["peak_mb"] > ceiling_mb:  # type: ignore[operator]
+            raise FuzzFailure(target.name, b"", MemoryError(f"it held {row['peak_mb']} MB, more than {ceiling_mb}"))
+    return row
 
 
 if __name__ == "__main__":
