@@ -127,6 +127,9 @@ class Inbox:
                 return self._refuse(way, "duplicate_clove")
             self.counts["cloves"] += 1
             return commands
+        evicted = self._make_room(clove, way[0])
+        if evicted is None:
+            return self._refuse(way, "inbox_full")
         message = self._messages.get(key)
         if message is None:
             message = self._messages[key] = _Message(clove, now + GATHER_SECONDS)
@@ -136,7 +139,7 @@ class Inbox:
         self._on_link[way[0]] += 1
         self._held += len(clove.slice.fragment)
         self.counts["cloves"] += 1
-        return self._open(key, message, now) if len(message.cloves) >= GEOMETRY.k else []
+        return evicted + (self._open(key, message, now) if len(message.cloves) >= GEOMETRY.k else [])
 
     def _unacceptable(self, clove: Clove, way: Return, now: float) -> str | None:
         """Why a clove that opens must be refused, as the name of its counter; None when it may stay."""
@@ -150,16 +153,29 @@ class Inbox:
         if self._on_link[way[0]] >= MAX_PER_LINK:
             return "link_full"
         if message is None:
-            if clove.message_id in self._replays:
-                return "replayed_message"
-            full = len(self) >= MAX_MESSAGES or self._held + len(clove.slice.fragment) > MAX_BYTES
-            return "inbox_full" if full else None
+            return "replayed_message" if clove.message_id in self._replays else None
         if clove.total != message.first.total or clove.minute != message.first.minute:
             return "conflicting_clove"
         held = message.cloves.get(clove.slice.index)
         if held is not None:
             return "conflicting_clove" if held.slice != clove.slice else "duplicate_clove"
-        return "inbox_full" if self._held + len(clove.slice.fragment) > MAX_BYTES else None
+        return None
+
+    def _make_room(self, clove: Clove, link: int) -> list[Command] | None:
+        """While the inbox is full, the oldest message of the link that fills it most goes. None: that is the asking one."""
+        commands: list[Command] = []
+        while self._is_full(clove):
+            fullest = max(self._on_link, key=self._on_link.__getitem__, default=link)
+            if self._on_link[fullest] <= self._on_link[link]:
+                return None
+            ways = ((key, way) for key, message in self._messages.items() for way in message.returns.values())
+            commands += self._forget(next(key for key, way in ways if way[0] == fullest))
+            self.counts["dropped_crowded_out"] += 1
+        return commands
+
+    def _is_full(self, clove: Clove) -> bool:
+        is_new = clove.gathering not in self._messages
+        return (is_new and len(self) >= MAX_MESSAGES) or self._held + len(clove.slice.fragment) > MAX_BYTES
 
     def _open(self, key: bytes, message: _Message, now: float) -> list[Command]:
         slices = {index: clove.slice for index, clove in message.cloves.items()}

@@ -256,6 +256,17 @@ def test_the_table_is_bounded(inbox: Inbox, monkeypatch: pytest.MonkeyPatch) -> 
     assert inbox.counts["dropped_inbox_full"] == 1
 
 
+def test_who_fills_the_table_makes_room_for_others(inbox: Inbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("serving_node.inbox.MAX_MESSAGES", 6)
+    lone = [replace(cloves(message_id=bytes([n]) * 16)[0], token=bytes([99, n]) * 8) for n in range(6)]
+    for number, clove in enumerate(lone):
+        inbox.on_event(arrival(clove, link=50 + number % 2), NOW)
+    four = cloves()
+    assert inbox.on_event(arrival(four[0]), NOW) == [SendHandover(50, encode_handover(Handover.REFUSED, lone[0].token))]
+    assert give(inbox, four[1:3]) == [StartReply(1, b"a prompt")]
+    assert inbox.counts["dropped_crowded_out"] == 1 and inbox.counts["dropped_inbox_full"] == 0
+
+
 def test_messages_of_the_wrong_direction_are_dropped(inbox: Inbox) -> None:
     for kind in (Handover.REPLY, Handover.END, Handover.REFUSED):
         body = b"x" if kind is Handover.REPLY else b""
