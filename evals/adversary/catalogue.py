@@ -5,9 +5,11 @@ from evals.adversary.attacks.cells import CELLS
 from evals.adversary.attacks.cloves import CLOVES
 from evals.adversary.attacks.floods import FLOODS
 from evals.adversary.attacks.handshakes import HANDSHAKES
+from evals.adversary.attacks.orphans import ORPHAN_CLOVES
 from evals.adversary.attacks.paths import PATHS
 from evals.adversary.attacks.rebuilding import REBUILDING
 from evals.adversary.attacks.sockets import SOCKETS
+from evals.adversary.attacks.timing import TIMING
 
 KINDS = (
     "Tagging",
@@ -35,7 +37,7 @@ KINDS = (
     "Harvest now, decrypt later",
     "Crash and log leakage",
 )
-_ALL = (*CELLS, *CLOVES, *FLOODS, *HANDSHAKES, *PATHS, *REBUILDING, *SOCKETS)
+_ALL = (*CELLS, *CLOVES, *FLOODS, *HANDSHAKES, *ORPHAN_CLOVES, *PATHS, *REBUILDING, *SOCKETS, *TIMING)
 ATTACKS: tuple[Attack, ...] = tuple(sorted(_ALL, key=lambda attack: KINDS.index(attack.row)))
 
 UNDEFENDED = (
@@ -43,7 +45,7 @@ UNDEFENDED = (
         "Prefix-cache probing",
         "A user can find out from the time to its own first token whether somebody asked the same node something with the "
         "same beginning: model nodes share their prefix cache among all who ask, on purpose (forwarding lives from it). "
-        "Whoever only watches the wire sees ticks, not that time.",
+        "Whoever only watches the wire sees ticks, not that time (`answers-rhythm`).",
     ),
     (
         "A global observer",
