@@ -1,6 +1,6 @@
 """Relays that die, hang and return while a user asks: real processes on loopback, no chain.
 
-`python -m evals.overlay.churn --rounds 6 --output json`: in every round one relay of 16 is killed or frozen, turn and
+`python -m evals.overlay.churn --rounds 6 --output json`: in every round one relay of 16 (or --at-once N) is killed or frozen, turn and
 turn about, while answers of some seconds are under way; the directory goes on listing it, so only gossip and failures tell.
 """
 
@@ -36,7 +36,6 @@ class Observed:
 
     out: dict[str, list[float]] = field(default_factory=lambda: {"killed": [], "frozen": []})
     back: list[float] = field(default_factory=list)
-    whole: list[float] = field(default_factory=list)
     first_frame: list[float] = field(default_factory=list)
     joined: list[float] = field(default_factory=list)
     asked: int = 0
@@ -70,25 +69,26 @@ async def asked(user: UserNode, overlay: ProcessOverlay, seen: Observed, frames:
     return first
 
 
-async def one_round(user: UserNode, overlay: ProcessOverlay, victim: Member, how: str, seen: Observed) -> None:
-    """One relay goes and returns."""
+async def one_round(user: UserNode, overlay: ProcessOverlay, victims: list[Member], how: str, seen: Observed) -> None:
+    """Some relays go at once, and return."""
     await until(lambda: all(user.usable(each.entry) for each in overlay.relays) and user.status().path_sets_ready >= 2)
     answers = [asyncio.create_task(asked(user, overlay, seen, FRAMES)) for _ in range(ANSWERS)]
     await asyncio.sleep(1.0)
-    if how == "killed":
-        await victim.kill()
-    else:
-        victim.process.send_signal(signal.SIGSTOP)
-    out = asyncio.create_task(until(lambda: not user.usable(victim.entry)))
+    for victim in victims:
+        if how == "killed":
+            await victim.kill()
+        else:
+            victim.process.send_signal(signal.SIGSTOP)
+    out = asyncio.create_task(until(lambda: not any(user.usable(victim.entry) for victim in victims)))
     seen.first_frame.append(await asked(user, overlay, seen, 1))
     seen.out[how].append(await out)
-    seen.whole.append(await until(lambda: user.status().path_sets_ready >= 2))
     await asyncio.gather(*answers)
-    if how == "killed":
-        await overlay.restart(victim)
-    else:
-        victim.process.send_signal(signal.SIGCONT)
-    seen.back.append(await until(lambda: user.usable(victim.entry)))
+    for victim in victims:
+        if how == "killed":
+            await overlay.restart(victim)
+        else:
+            victim.process.send_signal(signal.SIGCONT)
+    seen.back.append(await until(lambda: all(user.usable(victim.entry) for victim in victims)))
 
 
 async def joins(overlay: ProcessOverlay, seen: Observed) -> None:
@@ -104,7 +104,7 @@ async def joins(overlay: ProcessOverlay, seen: Observed) -> None:
         await user.close()
 
 
-async def measure(relays: int, rounds: int, draw: random.Random) -> Observed:
+async def measure(relays: int, rounds: int, at_once: int, draw: random.Random) -> Observed:
     """All rounds over one overlay."""
     seen = Observed()
     async with overlay_of(relays) as overlay:
@@ -116,7 +116,7 @@ async def measure(relays: int, rounds: int, draw: random.Random) -> Observed:
             await until(lambda: int(user.status().gossip["heard"] or 0) == everybody)
             for number in range(rounds):
                 await asyncio.sleep(SETTLE_SECONDS)
-                await one_round(user, overlay, draw.choice(overlay.relays), ("killed", "frozen")[number % 2], seen)
+                await one_round(user, overlay, draw.sample(overlay.relays, at_once), ("killed", "frozen")[number % 2], seen)
         finally:
             await user.close()
         await joins(overlay, seen)
@@ -133,7 +133,6 @@ def rows(seen: Observed) -> list[Row]:
     return [
         *found,
         row("back_in_new_paths", median(seen.back), "s", samples=seen.back),
-        row("path_sets_whole_again", median(seen.whole), "s", samples=seen.whole),
         row("first_frame_after_a_death", median(seen.first_frame), "s", samples=seen.first_frame),
         row("user_joins_to_first_path_set", median(seen.joined), "s", samples=seen.joined),
         row("answers", seen.asked, ""),
@@ -146,10 +145,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=6)
     parser.add_argument("--relays", type=int, default=16)
+    parser.add_argument("--at-once", type=int, default=1, help="relays that go together; twelve families must be left")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--output", choices=("table", "json"), default="table")
     arguments = parser.parse_args()
-    seen = asyncio.run(measure(arguments.relays, arguments.rounds, random.Random(arguments.seed)))
+    seen = asyncio.run(measure(arguments.relays, arguments.rounds, arguments.at_once, random.Random(arguments.seed)))
     found = rows(seen)
     show("churn", found, arguments.output)
     if seen.errors:
