@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from network.errors import DecodeError
 from network.guards import Guard, GuardRules, GuardSet
 from network.ids import NODE_ID_LENGTH
-from network.path_scores import MOST_TRIES, Score
+from network.path_scores import MOST_TRIES, RelayScore, Score
 
 VERSION = 1
 LONGEST_FILE = 65_536
@@ -39,17 +39,18 @@ def guards_from_json(text: str, chain_id: str, rules: GuardRules) -> GuardSet:
 
 def _row(guard: Guard) -> dict[str, object]:
     numbers = {name: int(getattr(guard, name)) for name in (*_TIMES, *_COUNTS)}
-    score = {"tries": guard.score.tries, "successes": guard.score.successes}
-    return {"node_id": guard.node_id.hex(), "demoted": guard.demoted, **score, **numbers}
+    scores = {"set_up": _counts(guard.score.set_up), "use": _counts(guard.score.use)}
+    return {"node_id": guard.node_id.hex(), "demoted": guard.demoted, **scores, **numbers}
+
+
+def _counts(score: Score) -> list[int]:
+    return [score.successes, score.tries]
 
 
 def _guard(row: Mapping[str, object]) -> Guard:
     node_id = bytes.fromhex(str(row["node_id"]))
     if len(node_id) != NODE_ID_LENGTH or not isinstance(row["demoted"], bool):
         raise ValueError("a node id or a mark has the wrong form")
-    tries, successes = _number(row, "tries"), _number(row, "successes")
-    if not successes <= tries <= MOST_TRIES:
-        raise ValueError("more successes than tries")
     times = {name: float(_number(row, name)) for name in _TIMES}
     return Guard(
         node_id,
@@ -61,12 +62,24 @@ def _guard(row: Mapping[str, object]) -> Guard:
         retry_at=times["retry_at"],
         unlisted_since=times["unlisted_since"],
         demoted=row["demoted"],
-        score=Score(tries, successes, successes / tries if tries else 1.0),
+        score=RelayScore(_score(row["set_up"]), _score(row["use"])),
     )
 
 
+def _score(counts: object) -> Score:
+    if not isinstance(counts, list) or len(counts) != 2:
+        raise ValueError("a score is not a pair")
+    successes, tries = (_bounded(value, "a score") for value in counts)
+    if not successes <= tries <= MOST_TRIES:
+        raise ValueError("more successes than tries")
+    return Score(tries, successes, successes / tries if tries else 1.0)
+
+
 def _number(row: Mapping[str, object], name: str) -> int:
-    value = row[name]
+    return _bounded(row[name], name)
+
+
+def _bounded(value: object, name: str) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < _LATEST:
         raise ValueError(f"{name} is not a number within bounds")
     return value

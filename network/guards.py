@@ -13,7 +13,7 @@ from network.directory import Directory
 from network.freshness import Rng
 from network.geometry import GEOMETRY
 from network.ids import Role
-from network.path_scores import Level, Score
+from network.path_scores import Level, RelayScore, Stage
 from network.relay_draw import draw_disjoint, share_nothing
 
 DAY = 86_400.0
@@ -58,7 +58,7 @@ class Guard:
     retry_at: float = 0.0
     unlisted_since: float = 0.0
     demoted: bool = False
-    score: Score = field(default_factory=Score)
+    score: RelayScore = field(default_factory=RelayScore)
 
 
 class GuardSet:
@@ -147,7 +147,7 @@ class GuardSet:
             for each in listed:
                 each.failures, each.failed_at, each.retry_at = 0, 0.0, 0.0
 
-    def record(self, node_id: bytes, succeeded: bool) -> Level | None:
+    def record(self, node_id: bytes, stage: Stage, succeeded: bool) -> Level | None:
         """Count one circuit through this guard. The level, when it is worse than all that was said about it before.
 
         A guard that loses far too many becomes the last of the backups; no new one is chosen for it.
@@ -155,10 +155,15 @@ class GuardSet:
         guard = self._find(node_id)
         if guard is None:
             return None
-        level = guard.score.record(succeeded)
+        level = guard.score.record(stage, succeeded)
         if level is Level.EXTREME:
             guard.demoted = self.changed = True
         return level
+
+    def is_due(self, node_id: bytes, now: float) -> bool:
+        """Whether this guard may be tried."""
+        guard = self._find(node_id)
+        return guard is not None and guard.retry_at <= now
 
     def answering(self, directory: Directory, now: float) -> int:
         """How many guards could be used now, at most as many as are wanted."""

@@ -13,7 +13,7 @@ from network.errors import NoCircuits
 from network.freshness import Rng
 from network.geometry import GEOMETRY
 from network.guards import GuardSet
-from network.path_scores import BuildTimes, Level, PathScores
+from network.path_scores import BuildTimes, Level, PathScores, Stage
 from network.paths import PathSet, RelayHistory, Usable, choose_paths, too_few
 
 STRIKES = 4  # circuits in a row that fail behind a guard whose link stands, while others' succeed
@@ -28,6 +28,7 @@ class Finding:
 
     relay: DirectoryEntry
     level: Level
+    stage: Stage
     is_guard: bool
 
 
@@ -43,7 +44,7 @@ class PathChooser:
         self._history = RelayHistory()
         self._scores = PathScores()
         self._times = BuildTimes(SHORTEST_PATIENCE, BUILD_SECONDS)
-        self._strikes: dict[bytes, list[float]] = {}
+        self._strikes: dict[bytes, tuple[float, int]] = {}
         self._worked_at: dict[bytes, float] = {}
         self._directory: Directory | None = None
 
@@ -93,38 +94,46 @@ class PathChooser:
         self._times.took(seconds)
         self._history.failed(path, now)
         self._strike(path[0], now)
-        return self._record(path, False)
+        return self._record(path, Stage.SET_UP, False)
 
-    def lost(self, path: Path, now: float, *, linked: bool) -> list[Finding]:
+    def stood(self, path: Path) -> list[Finding]:
+        """A circuit stood until somebody needed it, or to the end of its time."""
+        return self._record(path, Stage.SET_UP, True)
+
+    def lost(self, path: Path, now: float, *, linked: bool, used: bool = True) -> list[Finding]:
         """A circuit that stood ended and it was not us. When its guard's link broke, the others are not to blame."""
         self._history.failed(path if linked else path[:1], now)
-        return self._record(path, False) if linked else []
+        return self._record(path, Stage.USE if used else Stage.SET_UP, False) if linked else []
 
     def blamed(self, path: Path, now: float) -> list[Finding]:
         """A session found that one of these relays misbehaves."""
         self._history.failed(path, now)
-        return self._record(path, False)
+        return self._record(path, Stage.USE, False)
 
     def ended_well(self, path: Path) -> list[Finding]:
-        """A circuit did what it was for, to its end."""
+        """A circuit did what it was used for, to its end."""
         self._history.worked(path)
-        return self._record(path, True)
+        return self._record(path, Stage.USE, True)
 
-    def _record(self, path: Path, succeeded: bool) -> list[Finding]:
-        level = self.guards.record(path[0].node_id, succeeded)
-        found = [] if level is None else [Finding(path[0], level, True)]
+    def is_due(self, guard: DirectoryEntry, now: float) -> bool:
+        """Whether circuits may begin at this guard now."""
+        return self.guards.is_due(guard.node_id, now)
+
+    def _record(self, path: Path, stage: Stage, succeeded: bool) -> list[Finding]:
+        level = self.guards.record(path[0].node_id, stage, succeeded)
+        found = [] if level is None else [Finding(path[0], level, stage, True)]
         for relay in path[1:]:
-            level = self._scores.record(relay.node_id, succeeded)
+            level = self._scores.record(relay.node_id, stage, succeeded)
             if level is not None:
-                found.append(Finding(relay, level, False))
+                found.append(Finding(relay, level, stage, False))
         return found
 
     def _strike(self, guard: DirectoryEntry, now: float) -> None:
         """A guard that accepts links and carries nothing is as good as unreachable; where gossip agrees, one failure tells."""
-        strikes = self._strikes.setdefault(guard.node_id, [])
-        strikes.append(now)
-        others_work = any(at >= strikes[0] for node, at in self._worked_at.items() if node != guard.node_id)
-        if others_work and len(strikes) >= (STRIKES if self._usable(guard) else 1):
+        first, count = self._strikes.get(guard.node_id, (now, 0))
+        self._strikes[guard.node_id] = (first, count + 1)
+        others_work = any(at >= first for node, at in self._worked_at.items() if node != guard.node_id)
+        if others_work and count + 1 >= (STRIKES if self._usable(guard) else 1):
             del self._strikes[guard.node_id]
             self.guards.unreachable(guard.node_id, now)
 

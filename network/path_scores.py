@@ -7,8 +7,8 @@ named at the thresholds that Tor uses. They never make a user choose a new guard
 
 from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass
-from enum import IntEnum
+from dataclasses import dataclass, field
+from enum import Enum, IntEnum
 
 from network.freshness import Rng
 
@@ -30,12 +30,19 @@ class Level(IntEnum):
     EXTREME = 3
 
 
+class Stage(Enum):
+    """What a circuit is counted for: that it was set up and stood until it was needed; that it did what it was used for."""
+
+    SET_UP = "they are set up"
+    USE = "they are used"
+
+
 THRESHOLDS = ((0.30, Level.EXTREME), (0.50, Level.WARNING), (0.70, Level.NOTICE))
 
 
 @dataclass(slots=True)
 class Score:
-    """One relay's circuits: counts that fade, a moving average, and the worst that was said about it."""
+    """Circuits of one relay and stage: counts that fade, a moving average, and the worst that was said about them."""
 
     tries: int = 0
     successes: int = 0
@@ -63,22 +70,39 @@ class Score:
         return self.said
 
 
+@dataclass(slots=True)
+class RelayScore:
+    """What one relay's circuits come to in being set up, and in being used: who spares idle circuits hides nothing by it."""
+
+    set_up: Score = field(default_factory=Score)
+    use: Score = field(default_factory=Score)
+
+    def record(self, stage: Stage, succeeded: bool) -> Level | None:
+        """Count one circuit; as `Score.record`."""
+        return (self.set_up if stage is Stage.SET_UP else self.use).record(succeeded)
+
+    @property
+    def is_poor(self) -> bool:
+        """Whether this relay should come last: it lost most of its circuits, and has not recovered since."""
+        return any(each.level is Level.EXTREME and each.recent < THRESHOLDS[-1][0] for each in (self.set_up, self.use))
+
+
 class PathScores:
     """Scores of middles and proxies by node id; a guard's is kept with the guard."""
 
     __slots__ = ("_scores",)
 
     def __init__(self) -> None:
-        self._scores: dict[bytes, Score] = {}
+        self._scores: dict[bytes, RelayScore] = {}
 
-    def record(self, node_id: bytes, succeeded: bool) -> Level | None:
+    def record(self, node_id: bytes, stage: Stage, succeeded: bool) -> Level | None:
         """Count one circuit; as `Score.record`."""
-        return self._scores.setdefault(node_id, Score()).record(succeeded)
+        return self._scores.setdefault(node_id, RelayScore()).record(stage, succeeded)
 
     def is_poor(self, node_id: bytes) -> bool:
-        """Whether this relay should come last: it lost most of its circuits, and has not recovered since."""
+        """Whether this relay should come last."""
         score = self._scores.get(node_id)
-        return score is not None and score.level is Level.EXTREME and score.recent < THRESHOLDS[-1][0]
+        return score is not None and score.is_poor
 
     def keep_only(self, node_ids: Iterable[bytes]) -> None:
         """Forget everybody else."""

@@ -29,6 +29,7 @@ log = logging.getLogger(__name__)
 
 TRIES = 4  # of one set-up that relays refuse for reasons that pass
 MAX_BITS = 20  # the most zero bits that a puzzle may ask of this user: about a second for each hop
+LINGER_SECONDS = 1.0
 SLICE = 2_000  # candidates tried in one go: about two milliseconds
 
 
@@ -118,6 +119,7 @@ class _GuardLink:
         self.writer = LinkWriter(self.queue, pads=True)
         self.circuits: dict[bytes, OpenCircuit] = {}
         self.task: asyncio.Task[None] | None = None
+        self.retired = False
         self.opened: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
 
 
@@ -148,6 +150,20 @@ class CircuitPool:
         """Whether the link to this first relay stands."""
         link = self._by_relay.get(relay.node_id)
         return link is not None and link.opened.done() and link.opened.result()
+
+    def retire(self, relay: DirectoryEntry) -> None:
+        """Dial this relay anew next time. The circuits that stand on its link keep it; with the last of them it ends."""
+        link = self._by_relay.pop(relay.node_id, None)
+        if link is not None:
+            link.retired = True
+            self._end_if_unused(link)
+
+    def retire_unused(self, kept: Sequence[DirectoryEntry]) -> None:
+        """End the links that carry no circuit, except to these relays."""
+        names = {relay.node_id for relay in kept}
+        for link in list(self._by_relay.values()):
+            if link.relay.node_id not in names and not link.circuits and link.opened.done():
+                self.retire(link.relay)
 
     async def build(
         self, relays: Sequence[DirectoryEntry], on_lost: Callable[[OpenCircuit], None], patience: float | None = None
@@ -255,7 +271,8 @@ class CircuitPool:
             log.info("cannot reach relay %s: %s", link.relay.name, type(error).__name__)
         finally:
             self._links.pop(link.number, None)
-            self._by_relay.pop(link.relay.node_id, None)
+            if self._by_relay.get(link.relay.node_id) is link:
+                del self._by_relay[link.relay.node_id]
             if not link.opened.done():
                 link.opened.set_result(False)
             for circuit in tuple(link.circuits.values()):
@@ -282,3 +299,9 @@ class CircuitPool:
         link = self._links.get(circuit.link)
         if link is not None:
             link.circuits.pop(circuit.link_id, None)
+            self._end_if_unused(link)
+
+    def _end_if_unused(self, link: _GuardLink) -> None:
+        if link.retired and not link.circuits and link.task is not None:
+            # Later, not now: its writer still has the last DESTROY cells to put out.
+            asyncio.get_running_loop().call_later(LINGER_SECONDS, link.task.cancel)

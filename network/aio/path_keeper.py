@@ -9,12 +9,13 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 
+from network.aio.circuit_outcomes import CircuitOutcomes
 from network.aio.circuits import CircuitPool, OpenCircuit
 from network.aio.dialer import Dialer
 from network.aio.directory_check import DirectoryCheck
 from network.aio.gossip import LivenessFeed
 from network.aio.guard_store import GuardStore
-from network.aio.ready_paths import FORKED, LOSS_SECONDS, RETRY_SECONDS, TOO_FEW_SECONDS, KeeperStatus, say
+from network.aio.ready_paths import FORKED, LOSS_SECONDS, RETRY_SECONDS, TOO_FEW_SECONDS, KeeperStatus
 from network.aio.ready_paths import ReadyPathSet as ReadyPathSet
 from network.chain_records import DirectoryEntry
 from network.directory import Directory
@@ -59,7 +60,7 @@ class PathKeeper:
         self._check = DirectoryCheck(directory, self.guards, dialer, rng, self._on_directory_checked)
         self._forked = False
         self._ready: list[ReadyPathSet] = []
-        self._unjudged: set[OpenCircuit] = set()
+        self._outcomes = CircuitOutcomes(self._chooser, clock)
         self._waiting = 0
         self._lost = 0  # ready sets that broke since the last look
         self._after_loss = Backoff(*LOSS_SECONDS)
@@ -139,6 +140,7 @@ class PathKeeper:
         whole = (at for at, each in enumerate(self._ready) if not each.missing())
         taken = self._ready.pop(next(whole, 0))
         taken.begin()
+        self._outcomes.used(taken.circuits)
         self._after_loss.reset()
         # The prompt goes first; its successor's circuits are built while the model node thinks.
         asyncio.get_running_loop().call_later(REBUILD_SECONDS, self._wake.set)
@@ -151,7 +153,7 @@ class PathKeeper:
         """
         old = path_set.circuits[index]
         if old is not None:
-            self._unjudged.discard(old)
+            self._outcomes.ended([old])
             old.close()
         path_set.circuits[index] = None
         path_set.rebuilds += 1
@@ -164,15 +166,11 @@ class PathKeeper:
 
     def worked(self, path_set: ReadyPathSet) -> None:
         """The session over these circuits ended well."""
-        for circuit in path_set.circuits:
-            if circuit is not None and circuit.is_open and self._is_unjudged(circuit):
-                say(self._chooser.ended_well(circuit.relays))
+        self._outcomes.worked(path_set.circuits)
 
     def blame(self, circuit: OpenCircuit, reason: str) -> None:
         """A session found that this circuit's relays misbehave."""
-        if self._is_unjudged(circuit):
-            log.info("a path misbehaved and its relays are avoided for a while: %s", reason)
-            say(self._chooser.blamed(circuit.relays, self._clock()))
+        self._outcomes.blamed(circuit, reason)
 
     def _has_usable(self) -> bool:
         self._discard_stale()
@@ -185,6 +183,7 @@ class PathKeeper:
             self._discard_stale()
             if self._chooser.guards.changed:
                 await self._save_guards()
+            self._pool.retire_unused(self.guards())
             if self._lost:
                 # Who breaks what we build must not set our pace, or it would soon have us build what suits it.
                 self._failed, self._lost = self._failed + self._lost, 0
@@ -198,7 +197,7 @@ class PathKeeper:
             if len(self._ready) >= self._wanted + self._waiting:
                 await self._sleep(min(each.expires for each in self._ready) - self._clock())
                 continue
-            path_set = ReadyPathSet([None] * GEOMETRY.n, 0.0, self._on_set_closed)
+            path_set = ReadyPathSet([None] * GEOMETRY.n, 0.0, lambda closed: self._outcomes.ended(closed.circuits))
             try:
                 if self._forked:
                     raise NoCircuits(FORKED)
@@ -233,7 +232,7 @@ class PathKeeper:
                 self._ready.remove(path_set)
                 self._lost += lost
                 if not useless:
-                    self.worked(path_set)
+                    self._outcomes.used(path_set.circuits)  # it stood to the end of its time
                 path_set.close()
 
     async def _build(self, path_set: ReadyPathSet, accept: int) -> bool:
@@ -293,30 +292,23 @@ class PathKeeper:
         now = self._clock()
         if circuit is None:
             if self._pool.is_linked(path[0]):
-                say(self._chooser.not_built(path, now - began, now))
+                self._outcomes.not_built(path, now - began)
+            if not self._chooser.is_due(path[0], now):
+                self._pool.retire(path[0])
             return
         self._chooser.built(path, now - began, now)
         if path_set.closed or path_set.coming.get(place) is not path:
             circuit.close()
             return
         path_set.circuits[place] = circuit
-        self._unjudged.add(circuit)
-
-    def _is_unjudged(self, circuit: OpenCircuit) -> bool:
-        """Whether this circuit has not been counted yet; each is counted once."""
-        fresh = circuit in self._unjudged
-        self._unjudged.discard(circuit)
-        return fresh
+        self._outcomes.built(circuit)
+        if path_set.taken:
+            self._outcomes.used([circuit])
 
     def _on_lost(self, circuit: OpenCircuit) -> None:
         """A circuit ended and it was not us: its relays are suspects, and a ready path set may be useless."""
-        if self._is_unjudged(circuit):
-            linked = self._pool.is_linked(circuit.relays[0])
-            say(self._chooser.lost(circuit.relays, self._clock(), linked=linked))
+        self._outcomes.lost(circuit, linked=self._pool.is_linked(circuit.relays[0]))
         self._wake.set()
-
-    def _on_set_closed(self, path_set: ReadyPathSet) -> None:
-        self._unjudged.difference_update(circuit for circuit in path_set.circuits if circuit is not None)
 
     def _on_directory_checked(self, forked: bool, outvoted: Sequence[bytes]) -> None:
         """Others route by another directory: stop for good reason, or leave the guard alone that says so against the others."""

@@ -1,18 +1,14 @@
 """Four circuits that wait for a request, and what can be said about them without naming relays."""
 
-import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from network.aio.circuits import OpenCircuit
 from network.chain_records import DirectoryEntry
 from network.freshness import Rng
 from network.gossip import GossipStatus
-from network.path_chooser import Finding
-from network.path_scores import Backoff, Level
+from network.path_scores import Backoff
 from network.paths import Usable
-
-log = logging.getLogger(__name__)
 
 RETRY_SECONDS = (0.1, 10.0)
 LOSS_SECONDS = (0.1, 60.0)  # pauses before the next path set when ready ones break
@@ -28,6 +24,7 @@ class ReadyPathSet:
     def __init__(self, circuits: list[OpenCircuit | None], expires: float, on_close: Callable[["ReadyPathSet"], None]) -> None:
         self.circuits = circuits
         self.expires = expires
+        self.taken = False
         self.closed = False
         self.coming: dict[int, tuple[DirectoryEntry, ...]] = {}
         self.rebuilds = 0
@@ -56,6 +53,7 @@ class ReadyPathSet:
 
     def begin(self) -> None:
         """It is taken. What is being mended in it comes too late."""
+        self.taken = True
         self.rebuilds = 0
         self.coming.clear()
 
@@ -93,11 +91,3 @@ class KeeperStatus:
     guards_answering: int
     directory_epochs_behind: int
     gossip: GossipStatus
-
-
-def say(findings: Sequence[Finding]) -> None:
-    """Tell this user, and nobody else, which relays lose circuits."""
-    for finding in findings:
-        level = logging.WARNING if finding.level > Level.NOTICE else logging.INFO
-        what = "guard" if finding.is_guard else "relay"
-        log.log(level, "%s %s loses more circuits than chance explains: %s", what, finding.relay.name, finding.level.name)

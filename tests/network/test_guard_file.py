@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from network.errors import DecodeError
 from network.guard_file import guards_from_json, guards_to_json
 from network.guards import Guard, GuardRules, GuardSet
-from network.path_scores import Score
+from network.path_scores import RelayScore, Score
 
 RULES = GuardRules()
 seconds = st.integers(0, 2**33).map(float)
@@ -32,7 +32,7 @@ kept = st.builds(
 def test_what_is_kept_comes_back(guards: list[Guard], tries: int, failures: int) -> None:
     for guard in guards:
         successes = max(0, tries - failures)
-        guard.score = Score(tries, successes, successes / tries if tries else 1.0)
+        guard.score = RelayScore(use=Score(tries, successes, successes / tries if tries else 1.0))
     text = guards_to_json(GuardSet(RULES, guards), "chain")
     assert guards_from_json(text, "chain", RULES).guards == guards
     assert guards_from_json(text, "another chain", RULES).guards == []
@@ -41,8 +41,8 @@ def test_what_is_kept_comes_back(guards: list[Guard], tries: int, failures: int)
 ROW = {
     "node_id": "ab" * 20,
     "demoted": False,
-    "tries": 3,
-    "successes": 2,
+    "set_up": [2, 3],
+    "use": [0, 0],
     "sampled_at": 1,
     "expires_at": 2,
     "failed_at": 0,
@@ -59,13 +59,16 @@ ROW = {
         {"node_id": "ab"},
         {"node_id": "not hexadecimal"},
         {"demoted": 1},
-        {"tries": 1},
+        {"use": [2, 1]},
+        {"use": [0]},
+        {"use": None},
+        {"set_up": ["0", 1]},
         {"expires_at": -1},
         {"expires_at": 2**50},
         {"expires_at": 1.5},
         {"confirmed": True},
         {"failures": None},
-        {"tries": 10**6, "successes": 1},
+        {"set_up": [1, 10**6]},
     ],
 )
 def test_a_row_out_of_bounds_is_refused(changes: dict[str, Any]) -> None:

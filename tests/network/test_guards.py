@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from network.chain_records import DirectoryEntry
 from network.directory import Directory
 from network.guards import DAY, GuardRules, GuardSet
-from network.path_scores import LEAST_TRIES, Level
+from network.path_scores import LEAST_TRIES, Level, Stage
 from network.relay_draw import share_nothing
 
 NOW = 1_800_000_000.0
@@ -175,7 +175,7 @@ def test_a_guard_that_loses_most_circuits_becomes_the_last_backup(
     directory: Directory, guards: GuardSet, draw: Callable[[int], bytes]
 ) -> None:
     first, *others = [guard.node_id for guard in guards.guards]
-    said = [level for _ in range(LEAST_TRIES) if (level := guards.record(first, False)) is not None]
+    said = [level for _ in range(LEAST_TRIES) if (level := guards.record(first, Stage.USE, False)) is not None]
     guards.refresh(directory, NOW + 1, draw)
     assert said == [Level.EXTREME] and len(guards.guards) == 8, "no new guard is chosen for it"
     assert _ids(guards.pick(directory, NOW + 1, 8)) == [*others, first]

@@ -10,7 +10,7 @@ from network.errors import NoCircuits
 from network.geometry import GEOMETRY
 from network.guards import GuardRules, GuardSet
 from network.path_chooser import STRIKES, Path, PathChooser
-from network.path_scores import LEAST_BUILDS, LEAST_TRIES, Level
+from network.path_scores import LEAST_BUILDS, LEAST_TRIES, Level, Stage
 
 NOW = 1_800_000_000.0
 
@@ -115,6 +115,7 @@ def test_each_relay_that_loses_too_much_is_named_once(chooser: PathChooser, dire
     found: list[Any] = []
     for _ in range(2 * LEAST_TRIES):
         found += chooser.blamed(path, NOW)
+    assert all(each.stage is Stage.USE for each in found)
     assert [(each.relay, each.level, each.is_guard) for each in found] == [
         (path[0], Level.EXTREME, True),
         (path[1], Level.EXTREME, False),

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from network.path_scores import LEAST_BUILDS, LEAST_TRIES, MOST_TRIES, Backoff, BuildTimes, Level, PathScores, Score
+from network.path_scores import LEAST_BUILDS, LEAST_TRIES, MOST_TRIES, Backoff, BuildTimes, Level, PathScores, Score, Stage
 
 
 def _scored(share: float, tries: int) -> tuple[Score, list[Level]]:
@@ -43,13 +43,23 @@ def test_a_poor_relay_is_forgiven_when_it_recovers() -> None:
     scores, relay = PathScores(), b"r" * 20
     assert not scores.is_poor(relay)
     for _ in range(LEAST_TRIES):
-        scores.record(relay, False)
+        scores.record(relay, Stage.USE, False)
     assert scores.is_poor(relay)
     for _ in range(24):
-        scores.record(relay, True)
+        scores.record(relay, Stage.USE, True)
     assert not scores.is_poor(relay), "the moving average has recovered, the counts have not yet"
     scores.keep_only([])
-    assert scores.record(relay, False) is None
+    assert scores.record(relay, Stage.USE, False) is None
+
+
+def test_idle_circuits_do_not_hide_what_happens_to_used_ones() -> None:
+    scores, relay = PathScores(), b"r" * 20
+    said = []
+    for _ in range(LEAST_TRIES):
+        for _ in range(20):
+            scores.record(relay, Stage.SET_UP, True)
+        said.append(scores.record(relay, Stage.USE, False))
+    assert said[-1] is Level.EXTREME and scores.is_poor(relay)
 
 
 def test_patience_is_learned_and_bounded() -> None:

@@ -185,14 +185,16 @@ async def test_each_circuit_is_counted_once_and_none_is_kept(overlay: Any) -> No
     keeper.blame(circuit, "it stalls")
     keeper.worked(taken)
     keeper.worked(taken)
-    tries = {guard.node_id: (guard.score.tries, guard.score.successes) for guard in keeper._chooser.guards.guards}
+    scores = {guard.node_id: guard.score for guard in keeper._chooser.guards.guards}
+    tries = {node: (score.use.tries, score.use.successes) for node, score in scores.items()}
     guards = [each.relays[0].node_id for each in taken.circuits if each is not None]
     assert [tries[guard] for guard in guards] == [(1, 0), (1, 1), (1, 1), (1, 1)]
+    assert all(scores[guard].set_up.tries == scores[guard].set_up.successes == 1 for guard in guards)
     other = await keeper.take()
     other.close()
     taken.close()
     async with asyncio.timeout(PATIENCE):
-        while len(keeper._unjudged) > GEOMETRY.n * keeper.status().path_sets_ready:
+        while len(keeper._outcomes) > GEOMETRY.n * keeper.status().path_sets_ready:
             await asyncio.sleep(0.02)
 
 
