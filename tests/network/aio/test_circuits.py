@@ -56,3 +56,35 @@ async def test_a_relay_with_a_useless_key_or_address_is_no_circuit(overlay: Any,
     path = _path(overlay, 0, 1, 2)
     path[0] = replace(path[0], **change)
     assert await pool.build(path, lambda circuit: None) is None
+
+
+async def test_a_retired_link_keeps_its_circuits_and_the_next_one_is_dialled_anew(
+    overlay: Any, pool: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("network.aio.circuits.LINGER_SECONDS", 0.01)
+    lost: list[OpenCircuit] = []
+    old = await pool.build(_path(overlay, 0, 1, 2), lost.append)
+    guard = old.relays[0]
+    assert pool.is_linked(guard)
+    pool.retire(guard)
+    assert not pool.is_linked(guard) and old.is_open
+    new = await pool.build(_path(overlay, 0, 3, 4), lost.append)
+    assert new.link != old.link and pool.is_linked(guard) and old.is_open
+    old.close()
+    await _settled(lambda: len(pool._links) == 1)
+    assert new.is_open and lost == []
+    pool.retire_unused([])
+    assert pool.is_linked(guard), "it carries a circuit"
+    new.close()
+    pool.retire_unused([guard])
+    assert pool.is_linked(guard), "it is to be kept"
+    pool.retire_unused([])
+    await _settled(lambda: not pool._links)
+    assert lost == []
+
+
+async def test_whether_a_link_could_be_opened_is_told(overlay: Any, pool: Any) -> None:
+    here, gone = _path(overlay, 0, 1)
+    await overlay.kill_relay("relay-01")
+    assert await pool.connect(here) and pool.is_linked(here)
+    assert not await pool.connect(gone) and not pool.is_linked(gone)
