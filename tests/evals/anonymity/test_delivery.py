@@ -1,0 +1,32 @@
+"""One prompt among dying relays: what stands decides what arrives, exactly."""
+
+import pytest
+
+from evals.anonymity import closed_forms as forms
+from evals.anonymity.delivery import Point, crossover, exchange
+from evals.anonymity.simulation import Estimate
+from network.geometry import GEOMETRY
+
+
+@pytest.mark.parametrize("failing", [0.0, 0.1, 0.25])
+def test_as_many_cloves_arrive_as_paths_stand_and_k_suffice(failing: float) -> None:
+    for seed in range(6):
+        found = exchange(seed, failing)
+        assert found.cloves == found.standing
+        assert found.whole == (found.standing >= GEOMETRY.k)
+
+
+def test_deaths_in_mid_answer_cost_no_more_than_deaths_before() -> None:
+    for seed in range(6):
+        found = exchange(seed, 0.15, while_answering=True)
+        assert found.whole or found.standing < GEOMETRY.k
+
+
+def test_the_crossing_is_found_between_the_points_that_enclose_it() -> None:
+    def point(s: float) -> Point:
+        exact = Estimate(forms.delivery(s, 4, 3), 0.01)
+        return Point(s, exact, Estimate(s, 0.01), exact)
+
+    points = [point(s) for s in (0.7, 0.75, 0.76, 0.77, 0.8)]
+    assert crossover(points) == pytest.approx(forms.CROSSOVER_4_3, abs=1e-3)
+    assert all(figure.holds for each in points for figure in each.figures())
