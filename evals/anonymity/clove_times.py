@@ -19,11 +19,12 @@ from network.chain_records import DirectoryEntry
 from network.commands import SendData, StartReply
 from network.crypto import exchange_public
 from network.events import HandoverArrived
-from network.geometry import COMMITMENT, GEOMETRY, TAG
+from network.geometry import COMMITMENT, GEOMETRY, TAG, TOKEN
 from network.handover import Handover, encode_handover
 from network.ids import Role
 from network.inference import FrameKind, ReplyFrame
-from network.reply import ReplyReader, ReplyWriter
+from network.modes import Mode
+from network.reply import ReplyReader, ReplyWriter, stream_of
 from network.session import Session
 from network.sida import combine, split
 from serving_node.inbox import Inbox
@@ -73,7 +74,7 @@ def _dispersal(text: bytes) -> dict[str, float]:
 def _request(text: bytes, entry: DirectoryEntry, private: bytes) -> dict[str, float]:
     """A prompt, whole: padding, dispersal, four seals; three openings, recovery."""
     session: list[Session] = []
-    prepared = spent(lambda: session.append(Session(text, entry, NOW, os.urandom)))
+    prepared = spent(lambda: session.append(Session(text, entry, NOW, os.urandom, Mode.SPEEDY)))
     cloves = sealed_cloves(session[0])
     inbox, opened = Inbox(private), []
 
@@ -89,7 +90,7 @@ def _request(text: bytes, entry: DirectoryEntry, private: bytes) -> dict[str, fl
 def sealed_cloves(session: Session) -> list[tuple[bytes, bytes]]:
     """(return token, sealed clove) of every path, as its proxy puts them together."""
     readers: dict[int, HandOverReader] = {}
-    for command in session.start():
+    for command in session.start(NOW):
         assert isinstance(command, SendData)
         kind, payload = decode_data(command.data)
         if kind is DataCommand.HAND_OVER:
@@ -103,12 +104,21 @@ def _reply(text: bytes) -> dict[str, float]:
     """An answer of this length as one burst: pieces for four paths; recovery from three."""
     secret, message_id = os.urandom(32), os.urandom(16)
     writer, reader = ReplyWriter(secret, message_id), ReplyReader(secret, message_id)
-    pieces: list[tuple[int, bytes]] = []
-    frames = [ReplyFrame(0, FrameKind.DELTA, text), ReplyFrame(1, FrameKind.FINAL)]
-    written = spent(lambda: pieces.extend(writer.write(frames, end=True, paths=range(GEOMETRY.n), arrived=0b1111)))
+    for path in range(GEOMETRY.n):
+        writer.attach(path, bytes((path,)) * TOKEN)
+        reader.attach(path, bytes((path,)) * TOKEN)
+    cloves: list[tuple[int, bytes]] = []
+
+    def write() -> None:
+        stream = stream_of([ReplyFrame(0, FrameKind.DELTA, text), ReplyFrame(1, FrameKind.FINAL)])
+        parts = [stream[at : at + GEOMETRY.piece] for at in range(0, len(stream), GEOMETRY.piece)]
+        for number, part in enumerate(parts):
+            end = number == len(parts) - 1
+            cloves.extend(writer.write(number, part, end=end, arrived=0b1111, indices=range(GEOMETRY.n)))
+
+    written = spent(write)
     read: list[ReplyFrame] = []
-    paths = range(GEOMETRY.k)
-    decrypted = spent(lambda: [read.extend(reader.add(path, clove)) for path, clove in pieces if path in paths])
+    decrypted = spent(lambda: [read.extend(reader.add(path, clove)) for path, clove in cloves if path < GEOMETRY.k])
     assert [frame.payload for frame in read] == [text, b""]
     return {"answer prepare": written, "answer decrypt": decrypted}
 

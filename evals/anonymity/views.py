@@ -15,6 +15,7 @@ from network.cell import CellKind
 from network.geometry import GEOMETRY, KIND, LINK_ID
 from network.handover import Handover, decode_handover
 from network.inference import FrameKind, ReplyFrame
+from network.modes import Mode
 
 HEAD = LINK_ID + KIND
 FORWARD, BACKWARD, CREATE, CREATED = CellKind.FORWARD, CellKind.BACKWARD, CellKind.CREATE, CellKind.CREATED
@@ -56,7 +57,9 @@ def record(seed: int, *, users: int = 2, request: int = 12_000, answer: int = 24
             names = [user.name, *(relay.name for relay in relays), network.model.name]
             circuits.update({(names[at], names[at + 1]): (circuit, at) for at in range(len(names) - 1)})
         asked.append((user, user.path_set(own)))
-    answers = [user.ask(_words(text, request), network.model.entry, circuit_set) for user, circuit_set in asked]
+    answers = [
+        user.ask(_words(text, request), network.model.entry, circuit_set, mode=Mode.SPEEDY) for user, circuit_set in asked
+    ]
     assert network.run_until(lambda: all(each.ended for each in answers)) and all(each.whole for each in answers)
     network.settle()
     _sort(seen, circuits)

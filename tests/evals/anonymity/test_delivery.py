@@ -3,7 +3,7 @@
 import pytest
 
 from evals.anonymity import closed_forms as forms
-from evals.anonymity.delivery import Point, crossover, exchange
+from evals.anonymity.delivery import Deaths, Point, crossover, exchange
 from evals.anonymity.simulation import Estimate
 from network.geometry import GEOMETRY
 
@@ -16,16 +16,21 @@ def test_as_many_cloves_arrive_as_paths_stand_and_k_suffice(failing: float) -> N
         assert found.whole == (found.standing >= GEOMETRY.k)
 
 
-def test_deaths_in_mid_answer_cost_no_more_than_deaths_before() -> None:
+def test_deaths_in_mid_answer_cost_what_deaths_before_cost() -> None:
     for seed in range(6):
-        found = exchange(seed, 0.15, while_answering=True)
-        assert found.whole or found.standing < GEOMETRY.k
+        found = exchange(seed, 0.15, Deaths.ANSWERING)
+        assert found.whole == (found.standing >= GEOMETRY.k)
+
+
+def test_fresh_circuits_finish_an_answer_whatever_died() -> None:
+    found = [exchange(seed, 0.12, Deaths.RESUMED) for seed in range(8)]
+    assert min(each.standing for each in found) < GEOMETRY.k and all(each.whole for each in found)
 
 
 def test_the_crossing_is_found_between_the_points_that_enclose_it() -> None:
     def point(s: float) -> Point:
         exact = Estimate(forms.delivery(s, 4, 3), 0.01)
-        return Point(s, exact, Estimate(s, 0.01), exact)
+        return Point(s, exact, Estimate(s, 0.01), exact, Estimate(1.0, 0.01))
 
     points = [point(s) for s in (0.7, 0.75, 0.76, 0.77, 0.8)]
     assert crossover(points) == pytest.approx(forms.CROSSOVER_4_3, abs=1e-3)
