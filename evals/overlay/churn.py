@@ -1,7 +1,8 @@
 """Relays that die, hang and return while a user asks: real processes on loopback, no chain.
 
-`python -m evals.overlay.churn --rounds 6 --output json`: in every round one relay of 16 (or --at-once N) is killed or frozen, turn and
-turn about, while answers of some seconds are under way; the directory goes on listing it, so only gossip and failures tell.
+`python -m evals.overlay.churn --rounds 6 --output json`: in every round one relay of 16 (or `--at-once N`) is killed or
+frozen, turn and turn about, while answers of some seconds are under way; the directory goes on listing it, so only gossip
+and failures tell.
 """
 
 import argparse
