@@ -38,8 +38,8 @@ def load(path: Path = RECORDED) -> list[Answer]:
     return answers
 
 
-def more_like(recorded: Sequence[Answer], count: int, seed: int) -> list[Answer]:
-    """`count` answers per topic by the model."""
+def more_like(recorded: Sequence[Answer], count: int, seed: int, shorter: str = "") -> list[Answer]:
+    """`count` answers per topic by the model; those of the topic `shorter` have half as many pieces as recorded."""
     draw = random.Random(seed)
     firsts = [answer.moments[0] for answer in recorded]
     pauses = [late - soon for answer in recorded for soon, late in zip(answer.moments, answer.moments[1:], strict=False)]
@@ -48,7 +48,7 @@ def more_like(recorded: Sequence[Answer], count: int, seed: int) -> list[Answer]
         own = [answer for answer in recorded if answer.topic == topic]
         lengths = [length for answer in own for length in answer.lengths]
         for number in range(count):
-            pieces = len(draw.choice(own).lengths)
+            pieces = max(1, len(draw.choice(own).lengths) // (2 if topic == shorter else 1))
             gaps = [draw.choice(firsts), *(draw.choice(pauses) for _ in range(pieces - 1))]
             made.append(Answer(topic, number, _moments(gaps), tuple(draw.choice(lengths) for _ in range(pieces))))
     return made

@@ -130,7 +130,7 @@ def compare(answers: Sequence[Answer], label: str, seed: int) -> tuple[list[list
 
 
 def _figure(label: str, name: str, found: float) -> Figure:
-    identity = f"reply_stream.{label}.{name}"
+    identity = f"reply_stream.{label.replace(' ', '_')}.{name}"
     if label == "modelled" and name == "strict":
         return judged(identity, found, "AUC", f"<= {STRICT_AT_MOST}", found <= STRICT_AT_MOST)
     if label == "modelled" and name == "plain":
@@ -160,8 +160,9 @@ def main() -> int:
     args = parser.parse_args()
     recorded = load()
     modelled = more_like(recorded, args.answers, args.seed)
+    unequal = more_like(recorded, args.answers, args.seed, shorter="everyday")
     rows, figures = [], []
-    for label, answers in (("recorded", recorded), ("modelled", modelled)):
+    for label, answers in (("recorded", recorded), ("modelled", modelled), ("half as long", unequal)):
         more_rows, more_figures = compare(answers, label, args.seed)
         rows += more_rows
         figures += more_figures

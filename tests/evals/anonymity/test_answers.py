@@ -21,5 +21,7 @@ def test_modelled_answers_follow_from_their_seed() -> None:
     recorded = load()
     made = more_like(recorded, 30, seed=4)
     assert made == more_like(recorded, 30, seed=4) != more_like(recorded, 30, seed=5)
+    halved = more_like(recorded, 30, seed=4, shorter="everyday")
+    assert sum(len(answer.lengths) for answer in halved) < sum(len(answer.lengths) for answer in made)
     counts = {len(answer.lengths) for answer in recorded}
     assert len(made) == 60 and {len(answer.lengths) for answer in made} <= counts
