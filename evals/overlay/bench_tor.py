@@ -22,6 +22,7 @@ from evals.overlay.tor_network import Tor, TorFailed, installed, tor_network
 from evals.report import Row, row, show
 from network.aio.user_node import UserNode
 from network.geometry import GEOMETRY
+from network.modes import Mode
 
 RELAYS = GEOMETRY.n * GEOMETRY.hops
 SIZES = {"1KB": 1_000, "700KB": 700_000}
@@ -106,7 +107,7 @@ async def measure(repeat: int) -> tuple[Timed, str]:
         for name, size in SIZES.items():
             await timed.take(f"tcp.{name}", lambda size: over_tcp(port, size), size, repeat)
         async with overlay_of(RELAYS) as overlay:
-            user = UserNode(overlay.directory, os.urandom, path_sets=AT_ONCE)
+            user = UserNode(overlay.directory, os.urandom, path_sets=AT_ONCE, mode=Mode.SPEEDY)
             await user.start()
             try:
                 assert await user.wait_ready(PATIENCE)

@@ -30,6 +30,7 @@ from network.handover import Handover, encode_handover
 from network.handshake import OnionKey
 from network.ids import Role
 from network.inference import FrameKind, ReplyFrame
+from network.modes import Mode
 from relay.aio.server import RelayServer
 from relay.core import RelayCore
 from serving_node.aio.clove_server import CloveServer, ReplyStream
@@ -156,7 +157,7 @@ async def _first_frames(network: Network, draw: random.Random, asks: int) -> lis
     """From asking to the first frame, through the overlay and over one WebSocket in turns."""
     ours: list[Spent] = []
     base: list[Spent] = []
-    user = UserNode(network.directory, os.urandom, path_sets=1)
+    user = UserNode(network.directory, os.urandom, path_sets=1, mode=Mode.SPEEDY)
     await user.start()
     try:
         async with network.http.ws_connect(f"ws://{network.model.address}{DIRECT_PATH}", compress=0) as socket:

@@ -11,7 +11,9 @@ import aiohttp
 
 from network.cli import home
 from network.cli.output import UNREACHABLE, CommandFailed, run, show_json
+from network.modes import MODE_NAMES
 
+MODE_HEADER = "x-planetserve-mode"
 TIMEOUT = aiohttp.ClientTimeout(total=900.0, connect=5.0)
 
 
@@ -27,11 +29,12 @@ async def chat(arguments: argparse.Namespace) -> int:
     for name in ("model", "max_tokens", "temperature", "seed"):
         if getattr(arguments, name) is not None:
             body[name] = getattr(arguments, name)
+    headers = {MODE_HEADER: arguments.mode} if arguments.mode else {}
     began = time.monotonic()
     try:
         async with (
             aiohttp.ClientSession(timeout=TIMEOUT) as session,
-            session.post(f"{base}/chat/completions", json=body) as response,
+            session.post(f"{base}/chat/completions", json=body, headers=headers) as response,
         ):
             return await _answer(response, arguments.output == "json", began)
     except aiohttp.ClientConnectorError as error:
@@ -117,6 +120,7 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--max-tokens", type=int)
     top.add_argument("--temperature", type=float)
     top.add_argument("--seed", type=int, help="ask for the same sampling noise again (same node, same answer)")
+    top.add_argument("--mode", choices=MODE_NAMES, help="how much to spend on hiding the timing (default: the gateway's)")
     top.add_argument("--base-url", help="the gateway's URL ending in /v1 (default: the home's)")
     top.add_argument("--output", choices=("text", "json"), default="text")
     home.add_arguments(top)

@@ -15,6 +15,7 @@ from network.light_json import genesis_trust
 
 DEFAULT_RPC = ("http://127.0.0.1:26657",)
 DEFAULT_GATEWAY = "http://127.0.0.1:8700/v1"
+DEFAULT_METRICS = "http://127.0.0.1:9700"
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +26,7 @@ class Place:
     rpc: tuple[str, ...]
     genesis: Path
     gateway: str
+    metrics: str
     root: TrustRoot | None = None
     trusting_period: int = TRUSTING_PERIOD_S
 
@@ -73,12 +75,13 @@ def place(arguments: argparse.Namespace) -> Place:
     gateway = next((table for table in tables if "gateway" in table), {})
     nodes = [table["node"] for table in [gateway, *tables] if isinstance(table.get("node"), dict)]
     found = next((tuple(str(url) for url in node["rpc"]) for node in nodes if node.get("rpc")), DEFAULT_RPC)
-    listen = gateway.get("node", {}).get("listen")
+    listen, metrics = (gateway.get("node", {}).get(key) for key in ("listen", "metrics"))
     return Place(
         home=arguments.home,
         rpc=tuple(arguments.rpc) if arguments.rpc else found,
         genesis=arguments.genesis or _genesis(arguments.home),
         gateway=f"http://{listen}/v1" if listen else DEFAULT_GATEWAY,
+        metrics=f"http://{metrics}" if metrics else DEFAULT_METRICS,
         root=arguments.trust or next((root for node in nodes if (root := _configured_root(node))), None),
         trusting_period=next(
             (node["trusting_period_s"] for node in nodes if isinstance(node.get("trusting_period_s"), int)), TRUSTING_PERIOD_S

@@ -19,6 +19,7 @@ MODULES = {
     "keys": "network.cli.keys",
     "tx": "network.cli.tx",
     "doctor": "network.cli.doctor",
+    "requests": "network.cli.requests",
     "rest": "network.rest",
 }
 OPERATOR = "abci_app.cli"  # everything about a validator but running it
@@ -34,6 +35,7 @@ A decentralised, anonymous, verifiable network for serving open language models.
               proposal, transcript
   tx          write to the ledger: register, update, retire, propose, vote
   keys        a node's keys: new, show; a gateway's API keys: api
+  requests    where the time of the gateway's last requests went
   doctor      look a relay, model node or gateway over: clock, chain, listing, reachability, path sets, and what to do
   validator   init, start, status, doctor, reset, rollback, snapshot, restore, export, guard, upgrade, systemd
   relay       start: run a relay

@@ -55,6 +55,7 @@ class Gateway:
             secrets.token_bytes,
             path_sets=config.path_sets,
             sealing=config.sealing,
+            mode=config.mode,
             dialer=dialer_of(config.node),
             guards=config.guards,
             guard_store=GuardStore(config.node.keys.with_name(GUARDS_FILE), config.node.chain_id),
@@ -84,7 +85,8 @@ class Gateway:
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
         await self._client.start()
-        ops = OpsServer(self._config.node.metrics, self.status, self._metrics.registry)
+        asked = web.get("/requests", self._requests)
+        ops = OpsServer(self._config.node.metrics, self.status, self._metrics.registry, [asked])
         runner = web.AppRunner(self._server.app(), handler_cancellation=True, access_log=None, shutdown_timeout=DRAIN_S)
         try:
             await ops.start()
@@ -139,6 +141,9 @@ class Gateway:
             return "no trusted model node is live"
         overlay = self._user_node.status()
         return "" if overlay.path_sets_ready or overlay.sessions else f"no path set is ready: {overlay.reason}"
+
+    async def _requests(self, _: web.Request) -> web.Response:
+        return web.json_response({"requests": self._user_node.requests()})
 
     def status(self) -> dict[str, object]:
         """The document of `/status`."""

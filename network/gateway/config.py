@@ -7,6 +7,7 @@ from pathlib import Path
 from network.config import NodeConfig, Table, known_tables, node_config
 from network.guards import GuardRules
 from network.inference import MAX_TOKENS
+from network.modes import MODE_NAMES, Mode
 from network.sealing import PADDINGS, SEALS, Sealing
 
 GUARD_COUNTS = (2, 4)
@@ -25,6 +26,7 @@ class GatewayConfig:
     certificate: Path | None
     certificate_key: Path | None
     sealing: Sealing
+    mode: Mode
     guards: GuardRules
 
 
@@ -42,6 +44,7 @@ def from_mapping(raw: Mapping[str, object], home: Path) -> GatewayConfig:
         certificate=_optional(gateway, "tls_certificate", home),
         certificate_key=_optional(gateway, "tls_key", home),
         sealing=Sealing(overlay.text("seal", "auto", choices=SEALS), overlay.text("padding", "pow2", choices=PADDINGS)),
+        mode=Mode[overlay.text("mode", "default", choices=MODE_NAMES).upper()],
         guards=GuardRules(_guards(overlay)),
     )
     plain = gateway.flag("plain_http", False)

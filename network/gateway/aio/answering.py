@@ -21,6 +21,7 @@ from network.gateway.aio.metrics import GatewayMetrics
 from network.gateway.api_error import ApiError
 from network.gateway.openai_reply import DONE, KEEP_ALIVE, Reply, event
 from network.gateway.openai_request import Asked
+from network.modes import Mode
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -44,7 +45,7 @@ class GatewayParts:
 class Answering:
     """Answers one request. `outcome` is "ok", or the code of a failure in mid-stream."""
 
-    def __init__(self, parts: GatewayParts, asked: Asked, request_id: str) -> None:
+    def __init__(self, parts: GatewayParts, asked: Asked, request_id: str, mode: Mode | None = None) -> None:
         self._parts = parts
         self._asked = asked
         self._request_id = request_id
@@ -56,6 +57,7 @@ class Answering:
             affinity=parts.affinity,
             metrics=parts.metrics,
             rng=parts.rng,
+            mode=mode,
         )
         self._reply = Reply(chat=asked.chat, name=parts.rng(12).hex(), created=int(self._began), model=asked.inference.model)
         self.outcome = "ok"

@@ -16,6 +16,7 @@ from network.gateway.entries import choose_entries
 from network.gateway.exchange import Delta, Exchange
 from network.gateway.openai_request import Asked
 from network.inference import ReplyFrame
+from network.modes import Mode
 
 log = logging.getLogger(__name__)
 
@@ -23,8 +24,8 @@ log = logging.getLogger(__name__)
 class Overlay(Protocol):
     """The part of `network.aio.user_node.UserNode` that asking needs."""
 
-    def ask(self, request: bytes, entry: DirectoryEntry) -> AsyncGenerator[ReplyFrame, None]:
-        """The reply's frames in order; closing the iterator cancels the request at the model node."""
+    def ask(self, request: bytes, entry: DirectoryEntry, *, mode: Mode | None = None) -> AsyncGenerator[ReplyFrame, None]:
+        """The reply's frames in order; closing the iterator cancels the request at the model node. No mode: its own."""
 
     def usable(self, node: DirectoryEntry) -> bool:
         """Whether a listed node answers, as far as is known."""
@@ -42,8 +43,10 @@ class Asking:
         affinity: Affinity,
         metrics: GatewayMetrics,
         rng: Callable[[int], bytes],
+        mode: Mode | None = None,
     ) -> None:
         self._asked = asked
+        self._mode = mode
         self._overlay = overlay
         self._directory = directory
         self._affinity = affinity
@@ -71,7 +74,7 @@ class Asking:
 
     async def _once(self, request: bytes, entry: DirectoryEntry) -> AsyncGenerator[Delta, None]:
         try:
-            async with aclosing(self._overlay.ask(request, entry)) as frames:
+            async with aclosing(self._overlay.ask(request, entry, mode=self._mode)) as frames:
                 async for frame in frames:
                     delta = self.exchange.on_frame(frame)
                     if delta is not None:

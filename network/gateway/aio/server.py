@@ -14,11 +14,13 @@ from network.gateway.api_keys import ApiKeys
 from network.gateway.entries import served_models
 from network.gateway.openai_request import Defaults, parse
 from network.inference import Endpoint
+from network.modes import MODE_NAMES, Mode, mode_named
 
 log = logging.getLogger(__name__)
 
 MAX_HTTP_BODY = 2 * 1024 * 1024
 MAX_IN_FLIGHT = 64
+MODE_HEADER = "x-planetserve-mode"
 HEALTH = "/health"
 REQUEST_ID = web.RequestKey("request_id", str)
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -99,7 +101,7 @@ class GatewayServer:
             self._parts.metrics.in_flight.set(self._in_flight)
             try:
                 asked = parse(endpoint, await request.read(), self._defaults(), self._parts.rng)
-                answering = Answering(self._parts, asked, request[REQUEST_ID])
+                answering = Answering(self._parts, asked, request[REQUEST_ID], _mode(request))
                 response = await (answering.stream(request) if asked.stream else answering.whole())
             finally:
                 self._in_flight -= 1
@@ -129,6 +131,15 @@ class GatewayServer:
     async def _health(self, _request: web.Request) -> web.Response:
         reason = self._ready()
         return web.json_response({"status": "starting" if reason else "ok", "reason": reason}, status=503 if reason else 200)
+
+
+def _mode(request: web.Request) -> Mode | None:
+    """The mode that this request asks for; None for the gateway's own. The header ends here. Raises ApiError."""
+    name = request.headers.get(MODE_HEADER)
+    mode = None if name is None else mode_named(name)
+    if name is not None and mode is None:
+        raise ApiError("invalid_request", f"{MODE_HEADER} must be one of {', '.join(MODE_NAMES)}", param=MODE_HEADER)
+    return mode
 
 
 def _model_row(name: str) -> dict[str, Any]:

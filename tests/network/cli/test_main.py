@@ -13,10 +13,11 @@ from aiohttp import web
 
 from network.chain_params import Params
 from network.chain_tx import GroupChange, TxKind, UpgradePlan, ValidatorChange, Vote
-from network.cli import chat, home, keys, output, proposals, query, tx
+from network.cli import chat, home, keys, output, proposals, query, requests, tx
 from network.cli.main import HELP, MODULES, ROLES
 from network.config import TrustRoot
 from network.gateway.api_keys import parse_keys
+from network.request_times import Marks, times_of
 
 ROOT = Path(__file__).parent.parent.parent.parent
 DOCUMENT = ROOT / "docs" / "cli.md"
@@ -138,15 +139,19 @@ def test_the_home_names_the_network(tmp_path: Path) -> None:
     def place(*words: str) -> home.Place:
         return home.place(query.parser().parse_args(["nodes", "--home", str(tmp_path), *words]))
 
-    assert place() == home.Place(tmp_path, home.DEFAULT_RPC, tmp_path / "genesis.json", home.DEFAULT_GATEWAY)
+    assert place() == home.Place(
+        tmp_path, home.DEFAULT_RPC, tmp_path / "genesis.json", home.DEFAULT_GATEWAY, home.DEFAULT_METRICS
+    )
     for name, port, extra in (("gateway", 8001, "[gateway]\n"), ("relay-00", 8002, "")):
         (tmp_path / name).mkdir()
-        config = f'[node]\nlisten = "127.0.0.1:{port}"\nrpc = ["http://127.0.0.1:{port + 1}"]\n{extra}'
+        config = f'[node]\nlisten = "127.0.0.1:{port}"\nrpc = ["http://127.0.0.1:{port + 1}"]\n'
+        config += f'metrics = "127.0.0.1:{port + 2}"\n{extra}'
         (tmp_path / name / "config.toml").write_text(config)
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / "config.toml").write_text("[")
     found = place()
     assert found.rpc == ("http://127.0.0.1:8002",) and found.gateway == "http://127.0.0.1:8001/v1"
+    assert found.metrics == "http://127.0.0.1:8003"
     assert place("--rpc", "http://a", "--rpc", "http://b").rpc == ("http://a", "http://b")
     assert place("--genesis", "g.json").genesis == Path("g.json")
 
@@ -214,6 +219,45 @@ async def test_chat_streams_the_answer(capsys: pytest.CaptureFixture[str]) -> No
     assert await asked(streaming(EVENTS), "say hello", "--output", "json", "--seed", "3") == 0
     document = json.loads(capsys.readouterr().out)
     assert (document["text"], document["node"], document["finish_reason"]) == ("Hello", "ab12", "stop")
+
+
+async def test_chat_asks_for_a_mode_in_a_header(capsys: pytest.CaptureFixture[str]) -> None:
+    seen: list[str | None] = []
+    answer = streaming(EVENTS)
+
+    async def script(request: web.Request) -> web.StreamResponse:
+        seen.append(request.headers.get("x-planetserve-mode"))
+        response: web.StreamResponse = await answer(request)
+        return response
+
+    assert await asked(script, "say hello") == 0 and await asked(script, "say hello", "--mode", "strict") == 0
+    assert seen == [None, "strict"]
+
+
+async def test_requests_shows_where_the_time_went(capsys: pytest.CaptureFixture[str]) -> None:
+    row = times_of(3, "default", "ok", 1, 0.0, 0.0012, Marks(10.0, 10.02, 10.1, 10.25, 11.0, 9, 1)).row()
+    answers: list[Any] = [{"requests": [row]}, {"requests": [row]}, ["something else"]]
+
+    async def script(_request: web.Request) -> web.Response:
+        return web.json_response(answers.pop(0))
+
+    app = web.Application()
+    app.router.add_get("/requests", script)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    words = ["--metrics-url", f"http://127.0.0.1:{runner.addresses[0][1]}"]
+    assert await requests.requests(requests.parser().parse_args(words)) == 0
+    head, shown = capsys.readouterr().out.splitlines()
+    assert head.split()[:3] == ["NUMBER", "MODE", "OUTCOME"]
+    assert shown.split() == ["3", "default", "ok", "1", "0.0", "1.2", "20.0", "80.0", "150.0", "750.0", "9", "1"]
+    assert await requests.requests(requests.parser().parse_args([*words, "--output", "json"])) == 0
+    assert json.loads(capsys.readouterr().out) == {"requests": [row]}
+    with pytest.raises(output.CommandFailed, match="not a gateway's metrics port"):
+        await requests.requests(requests.parser().parse_args(words))
+    await runner.cleanup()
+    with pytest.raises(output.CommandFailed, match="--metrics-url"):
+        await requests.requests(requests.parser().parse_args(words))
 
 
 async def test_chat_says_what_went_wrong() -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from network.errors import ConfigError
 from network.gateway.config import from_mapping
+from network.modes import Mode
 from network.sealing import Sealing
 
 NODE = {
@@ -17,16 +18,16 @@ NODE = {
 
 def test_defaults_and_values() -> None:
     plain = from_mapping({"node": NODE}, Path("/net/gateway"))
-    assert plain.sealing == Sealing("auto", "pow2")
+    assert plain.sealing == Sealing("auto", "pow2") and plain.mode is Mode.DEFAULT
     assert (plain.group, plain.temperature_milli, plain.max_tokens, plain.path_sets) == ("", 600, 256, 2)
     full = {
         "node": NODE,
         "gateway": {"group": "m", "temperature_milli": 0, "max_tokens": 8},
-        "overlay": {"path_sets": 3, "seal": "hybrid", "padding": "padme"},
+        "overlay": {"path_sets": 3, "seal": "hybrid", "padding": "padme", "mode": "strict"},
     }
     config = from_mapping(full, Path("/net/gateway"))
     assert (config.group, config.temperature_milli, config.max_tokens, config.path_sets) == ("m", 0, 8, 3)
-    assert config.sealing == Sealing("hybrid", "padme")
+    assert config.sealing == Sealing("hybrid", "padme") and config.mode is Mode.STRICT
 
 
 @pytest.mark.parametrize(

@@ -30,6 +30,7 @@ from network.inference import (
     ReplyStatement,
     statement_bytes,
 )
+from network.modes import Mode
 
 GROUP = "smollm2-135m-instruct"
 MODEL_HASH = b"\x11" * 32
@@ -79,12 +80,14 @@ class FakeOverlay:
     keys: list[SigningKey]
     script: Script
     asked: list[tuple[InferenceRequest, bytes]] = field(default_factory=list)
+    modes: list[Mode | None] = field(default_factory=list)
     cancelled: asyncio.Event = field(default_factory=asyncio.Event)
 
     def usable(self, node: DirectoryEntry) -> bool:
         return True
 
-    async def ask(self, request: bytes, entry: DirectoryEntry) -> AsyncGenerator[ReplyFrame, None]:
+    async def ask(self, request: bytes, entry: DirectoryEntry, *, mode: Mode | None = None) -> AsyncGenerator[ReplyFrame, None]:
+        self.modes.append(mode)
         decoded = decode(InferenceRequest, request)
         self.asked.append((decoded, entry.node_id))
         try:

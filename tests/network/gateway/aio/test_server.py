@@ -16,6 +16,7 @@ from network.errors import NoCircuits, ReplyTimeout, ReplyTruncated
 from network.gateway.aio.server import GatewayServer
 from network.gateway.api_keys import new_key, parse_keys
 from network.inference import FrameKind, InferenceRequest, ReplyFrame
+from network.modes import Mode
 
 ASK = [{"role": "user", "content": "hi"}]
 
@@ -79,6 +80,19 @@ async def test_models_are_those_of_the_directory(gateway: Any, scripts: Any) -> 
         assert (await sdk.models.retrieve(scripts["group"])).id == scripts["group"]
         with pytest.raises(openai.NotFoundError):
             await sdk.models.retrieve("gpt-9")
+
+
+async def test_a_request_chooses_its_mode_and_the_header_ends_here(gateway: Any, scripts: Any) -> None:
+    async with client(gateway) as sdk:
+        for headers in ({}, {"x-planetserve-mode": "strict"}):
+            await sdk.chat.completions.create(model=scripts["group"], messages=ASK, seed=7, extra_headers=headers)
+        with pytest.raises(openai.BadRequestError, match="speedy, default, strict"):
+            await sdk.chat.completions.create(
+                model=scripts["group"], messages=ASK, extra_headers={"x-planetserve-mode": "fast"}
+            )
+    assert gateway.overlay.modes == [None, Mode.STRICT]
+    first, second = (request for request, _ in gateway.overlay.asked)
+    assert (first.body, first.sampling, first.deadline_ms) == (second.body, second.sampling, second.deadline_ms)
 
 
 async def test_nothing_of_the_client_travels(gateway: Any, scripts: Any) -> None:
