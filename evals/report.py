@@ -1,7 +1,8 @@
 """What every bench prints: figures beside their baselines and goals, as a table or as one JSON document.
 
-The document is `{name, commit, machine, figures: [{id, value, unit, baseline, baseline_value, ratio, goal, holds}]}`; the
-least and the greatest of a figure's samples follow it as figures of their own, `ID.min` and `ID.max`.
+The document is `{name, commit, machine, figures: [{id, value, unit, baseline, baseline_value, ratio, goal, holds, published,
+published_value}]}`; the least and the greatest of a figure's samples follow it as figures of their own, `ID.min` and `ID.max`.
+`baseline` was measured in the same run, `published` by somebody else on another machine.
 """
 
 import json
@@ -25,6 +26,8 @@ class Figure:
     ratio: float | None = None
     goal: str | None = None
     holds: bool | None = None
+    published: str | None = None
+    published_value: float | None = None
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,7 @@ def row(
     at_least: float | None = None,
     ratio_at_most: float | None = None,
     samples: Sequence[float] = (),
+    published: tuple[str, float] | None = None,
 ) -> Row:
     """A row that is judged by the one limit that is given, on what was measured and not on what is printed."""
     ratio = value / baseline_value if baseline_value else None
@@ -61,7 +65,10 @@ def row(
         goal, holds = f">= {at_least:.10g}", value >= at_least
     elif ratio_at_most is not None and ratio is not None:
         goal, holds = f"ratio <= {ratio_at_most:.10g}", ratio <= ratio_at_most
-    figure = Figure(name, _short(value), unit, baseline, _short(baseline_value), _short(ratio), goal, holds)
+    told, figure_of_others = published or (None, None)
+    figure = Figure(
+        name, _short(value), unit, baseline, _short(baseline_value), _short(ratio), goal, holds, told, figure_of_others
+    )
     return Row(figure, (_short(min(samples)), _short(max(samples))) if samples else None)
 
 
@@ -76,18 +83,27 @@ def show(name: str, rows: Sequence[Row], output: str) -> None:
     if output == "json":
         print(json.dumps(document(name, rows), indent=2))
         return
-    print(f"{'figure':34} {'value':>12} {'min .. max':>23} {'unit':6} {'baseline':>10} {'ratio':>7}  goal")
+    elsewhere = any(each.figure.published for each in rows)
+    others = f" {'published':>10}" if elsewhere else ""
+    print(f"{'figure':34} {'value':>12} {'min .. max':>23} {'unit':6} {'baseline':>10} {'ratio':>7}{others}  goal")
     for each in rows:
         figure = each.figure
         spread = "" if each.spread is None else f"{each.spread[0]:.2f} .. {each.spread[1]:.2f}"
         base = "" if figure.baseline_value is None else f"{figure.baseline_value:.2f}"
         ratio = "" if figure.ratio is None else f"{figure.ratio:.2f}"
         goal = "" if figure.goal is None else f"  {figure.goal}: {'holds' if figure.holds else 'MISSED'}"
-        line = f"{figure.id:34} {figure.value:12.2f} {spread:>23} {figure.unit:6} {base:>10} {ratio:>7}{goal}"
+        theirs = "" if figure.published_value is None else f"{figure.published_value:.10g}"
+        others = f" {theirs:>10}" if elsewhere else ""
+        line = f"{figure.id:34} {figure.value:12.2f} {spread:>23} {figure.unit:6} {base:>10} {ratio:>7}{others}{goal}"
         print(line.rstrip())
-    for text in dict.fromkeys(each.figure.baseline for each in rows if each.figure.baseline):
-        print(f"baseline of {', '.join(each.figure.id for each in rows if each.figure.baseline == text)}: {text}")
+    _show_footnotes("baseline", [(each.figure.id, each.figure.baseline) for each in rows])
+    _show_footnotes("published", [(each.figure.id, each.figure.published) for each in rows])
     print(f"{machine()}; commit {commit()}")
+
+
+def _show_footnotes(kind: str, texts: list[tuple[str, str | None]]) -> None:
+    for text in dict.fromkeys(text for _, text in texts if text):
+        print(f"{kind} of {', '.join(name for name, said in texts if said == text)}: {text}")
 
 
 def missed(rows: Sequence[Row]) -> bool:

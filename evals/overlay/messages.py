@@ -15,10 +15,11 @@ from network.commands import Command, SendData
 from network.crypto import exchange, exchange_public
 from network.freshness import minute_of
 from network.geometry import COMMITMENT, GEOMETRY, TAG, Seal
-from network.hpke import OnionPrivate, Opener, seal_to
+from network.hpke import OnionPrivate, Opener, hybrid_public, seal_to
 from network.ids import Role
 from network.inference import Endpoint, InferenceRequest
 from network.modes import Mode
+from network.sealing import DEFAULT_SEALING, Sealing
 from network.session import Session
 from network.sida import combine, split
 
@@ -28,6 +29,13 @@ SIZES = {"1k": 1024, "8k": 8192, "32k": 32_768, "128k": 131_072, "1m": 1_048_576
 BATCH = {"1k": 200, "8k": 200, "32k": 100, "128k": 40, "1m": 4}
 SPLIT_AT_MOST = {"1k": 8.0, "8k": 10.0, "32k": 14.0, "128k": 30.0}
 PARITY_AT_MOST = {"8k": 10.0, "32k": 15.0, "1m": 400.0}
+# Reference code in C++ (-O2), 2-vCPU AMD EPYC at 2.6 GHz; its splitting and combining alone.
+PUBLISHED_CODE = "the published C++ code, -O2, measured on a 2.6 GHz AMD EPYC"
+PUBLISHED_SPLIT = {"1k": 51.8, "8k": 256.0, "32k": 1057.0, "128k": 4353.0, "1m": 34760.0}
+PUBLISHED_COMBINE = {"1k": 43.8, "8k": 308.0, "32k": 1281.0, "128k": 5273.0, "1m": 42480.0}
+PUBLISHED_WIRE = ("the published C++ code, unpadded", 5.3)
+SEAL_TEXT = "X25519 key generation and exchange, AES-256-GCM of the same bytes"
+OPEN_TEXT = "X25519 exchange, AES-256-GCM of the same bytes"
 SEALING, OPENING = "AES-256-GCM of the same bytes", "AES-256-GCM opening the same bytes"
 
 
@@ -45,39 +53,44 @@ def dispersal(label: str, draw: random.Random, repeat: int) -> list[Row]:
     whole = repeated(batch, lambda: combine(first, n, k, total))
     repaired = repeated(batch, lambda: combine(parity, n, k, total))
     at_ratio = 1.6 if label == "1m" else None
+    split_there, combine_there = (PUBLISHED_CODE, PUBLISHED_SPLIT[label]), (PUBLISHED_CODE, PUBLISHED_COMBINE[label])
+    limits = {"at_most": SPLIT_AT_MOST.get(label), "ratio_at_most": at_ratio}
+    parity = PARITY_AT_MOST.get(label)
     return [
-        timed(f"split.{label}", repeat, splitting, seal, SEALING, at_most=SPLIT_AT_MOST.get(label), ratio_at_most=at_ratio),
-        timed(f"combine.{label}", repeat, whole, opening, OPENING),
-        timed(f"combine_parity.{label}", repeat, repaired, opening, OPENING, at_most=PARITY_AT_MOST.get(label)),
+        timed(f"split.{label}", repeat, splitting, seal, SEALING, published=split_there, **limits),
+        timed(f"combine.{label}", repeat, whole, opening, OPENING, published=combine_there),
+        timed(f"combine_parity.{label}", repeat, repaired, opening, OPENING, published=combine_there, at_most=parity),
     ]
 
 
 def seals(draw: random.Random, repeat: int) -> list[Row]:
-    """One clove that fills one cell, sealed and opened."""
-    private, other = draw.randbytes(32), draw.randbytes(32)
-    public, aead = exchange_public(private), AESGCM(draw.randbytes(32))
+    """One clove of the shortest message, sealed and opened under both suites."""
+    private, other = OnionPrivate(draw.randbytes(32), draw.randbytes(96)), draw.randbytes(32)
+    public, aead = {Seal.X25519: exchange_public(private.x25519), Seal.HYBRID: hybrid_public(private.hybrid)}, AESGCM(other)
     message = draw.randbytes(GEOMETRY.padded_message(1, Seal.X25519.overhead))
     part = split(message, GEOMETRY.n, GEOMETRY.k, os.urandom)[0]
     total = len(message) + COMMITMENT + TAG
     clove = Clove(GEOMETRY.n, GEOMETRY.k, minute_of(NOW), draw.randbytes(16), draw.randbytes(16), total, part)
-    sealed, opener = seal_clove(clove, public), Opener(OnionPrivate(private))
-    inner = aead.encrypt(NONCE, sealed, None)
+    sealed = {seal: seal_clove(clove, key, seal) for seal, key in public.items()}
+    opener, plain = Opener(private), sealed[Seal.X25519]
+    inner = aead.encrypt(NONCE, plain, None)
 
     def least_to_seal() -> None:
         exchange_public(other)
-        exchange(other, public)
-        aead.encrypt(NONCE, sealed, None)
+        exchange(other, public[Seal.X25519])
+        aead.encrypt(NONCE, plain, None)
 
     def least_to_open() -> None:
-        exchange(private, public)
+        exchange(private.x25519, public[Seal.X25519])
         aead.decrypt(NONCE, inner, None)
 
-    ours = repeated(20, lambda: seal_clove(clove, public)), repeated(20, lambda: open_clove(sealed, opener))
-    agreed = "X25519 key generation and exchange, AES-256-GCM of the same bytes"
-    return [
-        timed("clove_seal", repeat, ours[0], repeated(20, least_to_seal), agreed),
-        timed("clove_open", repeat, ours[1], repeated(20, least_to_open), "X25519 exchange, AES-256-GCM of the same bytes"),
-    ]
+    rows = []
+    for suffix, seal in (("", Seal.X25519), (".hybrid", Seal.HYBRID)):
+        sealing = repeated(20, partial(seal_clove, clove, public[seal], seal))
+        opening = repeated(20, partial(open_clove, sealed[seal], opener))
+        rows.append(timed(f"clove_seal{suffix}", repeat, sealing, repeated(20, least_to_seal), SEAL_TEXT))
+        rows.append(timed(f"clove_open{suffix}", repeat, opening, repeated(20, least_to_open), OPEN_TEXT))
+    return rows
 
 
 def requests(draw: random.Random, repeat: int) -> list[Row]:
@@ -92,34 +105,47 @@ def requests(draw: random.Random, repeat: int) -> list[Row]:
     return rows
 
 
-def prepare(request: bytes, entry: DirectoryEntry) -> list[Command]:
+def prepare(request: bytes, entry: DirectoryEntry, sealing: Sealing = DEFAULT_SEALING) -> list[Command]:
     """All that a user node does before the first cell leaves."""
-    return Session(request, entry, NOW, os.urandom, Mode.SPEEDY).start(NOW)
+    return Session(request, entry, NOW, os.urandom, Mode.SPEEDY, sealing).start(NOW)
 
 
 def wire(draw: random.Random) -> list[Row]:
-    """Bytes on the user's links per byte of prompt; worst and mean over sizes spaced evenly by their logarithm."""
-    entry = model_node(draw)
+    """Bytes on the user's links per byte of prompt, by seal and padding: means over sizes spaced evenly by their logarithm."""
+    hybrid = model_node(draw)
     rows = []
     for label in ("1k", "8k", "32k", "128k"):
-        cells = sum(isinstance(command, SendData) for command in prepare(prompt_of(SIZES[label], draw), entry))
-        limit = None if label == "1k" else 2.2
-        rows.append(_per_byte(f"wire_per_prompt_byte.{label}", cells * GEOMETRY.cell / SIZES[label], limit))
-    found = []
-    for step in range(401):
-        size = round(8192 * 16 ** (step / 400))
-        bucket = GEOMETRY.bucket(len(prompt_of(size, draw)), Seal.X25519.overhead)
-        assert bucket is not None
-        found.append(bucket * GEOMETRY.n * GEOMETRY.cell / size)
-    rows.append(_per_byte("wire_per_prompt_byte.8k_to_128k", sum(found) / len(found), 2.2, found))
-    rows.append(_per_byte("wire_per_prompt_byte.worst", max(found), 2.2))
+        cells = sum(isinstance(command, SendData) for command in prepare(prompt_of(SIZES[label], draw), hybrid))
+        rows.append(_per_byte(f"wire_per_prompt_byte.{label}", [cells * GEOMETRY.cell / SIZES[label]], None))
+    for seal, padding, most in (
+        ("hybrid", "pow2", 2.2),
+        ("x25519", "pow2", 2.2),
+        ("hybrid", "padme", 1.6),
+        ("x25519", "padme", 1.6),
+    ):
+        found = _wire_between(8192, 131_072, Sealing(seal, padding), hybrid, draw)
+        rows.append(_per_byte(f"wire_8k_to_128k.{seal}.{padding}", found, most))
     return rows
 
 
-def _per_byte(name: str, value: float, limit: float | None, samples: list[float] | None = None) -> Row:
+def _wire_between(low: int, high: int, sealing: Sealing, entry: DirectoryEntry, draw: random.Random) -> list[float]:
+    """Bytes per byte of prompts from `low` to `high`, by the same rule that packs them."""
+    chosen = sealing.choose(entry)
+    assert chosen is not None
+    found = []
+    for step in range(401):
+        size = round(low * (high / low) ** (step / 400))
+        cells = GEOMETRY.bucket(len(prompt_of(size, draw)), chosen[0].overhead, sealing.sizes)
+        assert cells is not None
+        found.append(cells * GEOMETRY.n * GEOMETRY.cell / size)
+    return found
+
+
+def _per_byte(name: str, found: list[float], limit: float | None) -> Row:
     least = GEOMETRY.n / GEOMETRY.k
-    baseline = f"{GEOMETRY.n}/{GEOMETRY.k}: the least for {GEOMETRY.n} slices of which {GEOMETRY.k} suffice"
-    return row(name, value, "B/B", baseline=baseline, baseline_value=least, at_most=limit, samples=samples or ())
+    text = f"{GEOMETRY.n}/{GEOMETRY.k}: the least for {GEOMETRY.n} slices of which {GEOMETRY.k} suffice"
+    mean, samples = sum(found) / len(found), found if len(found) > 1 else ()
+    return row(name, mean, "B/B", baseline=text, baseline_value=least, at_most=limit, samples=samples, published=PUBLISHED_WIRE)
 
 
 def prompt_of(size: int, draw: random.Random) -> bytes:
@@ -129,5 +155,7 @@ def prompt_of(size: int, draw: random.Random) -> bytes:
 
 def model_node(draw: random.Random) -> DirectoryEntry:
     """Somebody to seal to."""
-    public = exchange_public(draw.randbytes(32))
-    return DirectoryEntry(draw.randbytes(20), draw.randbytes(32), public, Role.MODEL, "model", "127.0.0.1:1", "family")
+    public, hybrid = exchange_public(draw.randbytes(32)), hybrid_public(draw.randbytes(96))
+    return DirectoryEntry(
+        draw.randbytes(20), draw.randbytes(32), public, Role.MODEL, "model", "127.0.0.1:1", "family", hybrid_key=hybrid
+    )

@@ -42,7 +42,17 @@ def in_turns(repeat: int, ours: Round, base: Round) -> tuple[list[float], list[f
     return [pair[0] for pair in pairs], [pair[1] for pair in pairs]
 
 
-def timed(name: str, repeat: int, ours: Round, base: Round, baseline: str, **limits: float | None) -> Row:
+def timed(
+    name: str,
+    repeat: int,
+    ours: Round,
+    base: Round,
+    baseline: str,
+    *,
+    published: tuple[str, float] | None = None,
+    **limits: float | None,
+) -> Row:
     """Medians in microseconds."""
     mine, theirs = ([seconds * 1e6 for seconds in found] for found in in_turns(repeat, ours, base))
-    return row(name, median(mine), "us", baseline=baseline, baseline_value=median(theirs), samples=mine, **limits)
+    middle, least = median(mine), median(theirs)
+    return row(name, middle, "us", baseline=baseline, baseline_value=least, samples=mine, published=published, **limits)
