@@ -55,11 +55,11 @@ def dispersal(label: str, draw: random.Random, repeat: int) -> list[Row]:
     at_ratio = 1.6 if label == "1m" else None
     split_there, combine_there = (PUBLISHED_CODE, PUBLISHED_SPLIT[label]), (PUBLISHED_CODE, PUBLISHED_COMBINE[label])
     limits = {"at_most": SPLIT_AT_MOST.get(label), "ratio_at_most": at_ratio}
-    parity = PARITY_AT_MOST.get(label)
+    most = PARITY_AT_MOST.get(label)
     return [
         timed(f"split.{label}", repeat, splitting, seal, SEALING, published=split_there, **limits),
         timed(f"combine.{label}", repeat, whole, opening, OPENING, published=combine_there),
-        timed(f"combine_parity.{label}", repeat, repaired, opening, OPENING, published=combine_there, at_most=parity),
+        timed(f"combine_parity.{label}", repeat, repaired, opening, OPENING, published=combine_there, at_most=most),
     ]
 
 
