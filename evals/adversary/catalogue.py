@@ -30,22 +30,24 @@ KINDS = (
     "DoS: cell flood, slow reader",
     "DoS: orphan cloves at the model node",
     "Session id at the model node",
+    "Prefix-cache probing",
     "Response traffic analysis",
     "First-hop compromise",
     "First-hop tapping by an ISP",
     "Compelled or stolen onion key",
     "Harvest now, decrypt later",
     "Crash and log leakage",
+    "Withheld heartbeats",
 )
 _ALL = (*CELLS, *CLOVES, *FLOODS, *HANDSHAKES, *ORPHAN_CLOVES, *PATHS, *REBUILDING, *SOCKETS, *TIMING)
 ATTACKS: tuple[Attack, ...] = tuple(sorted(_ALL, key=lambda attack: KINDS.index(attack.row)))
 
 UNDEFENDED = (
     (
-        "Prefix-cache probing",
+        "Prefix-cache probing by another user",
         "A user can find out from the time to its own first token whether somebody asked the same node something with the "
         "same beginning: model nodes share their prefix cache among all who ask, on purpose (forwarding lives from it). "
-        "Whoever only watches the wire sees ticks, not that time (`answers-rhythm`).",
+        "Whoever only watches the wire sees ticks, not that time (`cached-prefix`).",
     ),
     (
         "A global observer",

@@ -25,17 +25,19 @@ from network.geometry import GEOMETRY, LINK_ID
 from network.handshake import HopIdentity
 from network.inference import FrameKind, ReplyFrame
 from network.session import Session
+from network.terms import TERMS, Terms
 
 
 class UserCircuit:
     """One circuit, its relays, what it brought and why it ended."""
 
-    def __init__(self, user: "UserMachine", relays: Sequence[DirectoryEntry], link: int) -> None:
+    def __init__(self, user: "UserMachine", relays: Sequence[DirectoryEntry], link: int, terms: Terms = TERMS) -> None:
         self.relays = tuple(relays)
         self.user = user
         self.link = link
         hops = [HopIdentity(relay.node_id, relay.onion_key) for relay in relays]
-        self.core = Circuit(hops, user.network.directory_of(user.name).settled_name(user.network.clock.now), link, user.rng)
+        name = user.network.directory_of(user.name).settled_name(user.network.clock.now)
+        self.core = Circuit(hops, name, link, user.rng, terms)
         self.data: list[bytes] = []
         self.ended: str | None = None
         self.on_data: Callable[[bytes], None] | None = None
@@ -175,10 +177,10 @@ class UserMachine(Machine):
         self._link_to: dict[bytes, int] = {}
         self._circuits: dict[int, dict[bytes, UserCircuit]] = {}
 
-    def circuit(self, relays: Sequence[DirectoryEntry]) -> UserCircuit:
-        """A circuit through these relays, being built."""
+    def circuit(self, relays: Sequence[DirectoryEntry], terms: Terms = TERMS) -> UserCircuit:
+        """A circuit through these relays, being built; its user's end keeps `terms`."""
         link = self.link_to(relays[0])
-        circuit = UserCircuit(self, relays, link)
+        circuit = UserCircuit(self, relays, link, terms)
         self._circuits[link][circuit.core.link_id] = circuit
         circuit.build()
         return circuit
@@ -192,9 +194,9 @@ class UserMachine(Machine):
             self.network.connect((self.name, link), relay, Carries.CELLS)
         return link
 
-    def opened(self, relays: Sequence[DirectoryEntry]) -> UserCircuit:
+    def opened(self, relays: Sequence[DirectoryEntry], terms: Terms = TERMS) -> UserCircuit:
         """A circuit through these relays that stands. Raises when one of them refuses."""
-        circuit = self.circuit(relays)
+        circuit = self.circuit(relays, terms)
         assert self.network.clock.run_until(lambda: circuit.is_open or circuit.ended is not None, 60.0)
         assert circuit.is_open, circuit.ended
         return circuit

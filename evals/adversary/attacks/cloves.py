@@ -11,6 +11,7 @@ from network.errors import CryptoError, DecodeError
 from network.geometry import GEOMETRY, HYBRID_PRIVATE, KEY, LINK_ID, MESSAGE_ID
 from network.handover import Handover, decode_handover
 from network.hpke import OnionPrivate, Opener
+from network.inference import FrameKind
 from network.message import unpack_message
 from network.sealing import Sealing
 from network.sida import combine
@@ -18,7 +19,7 @@ from network.sida import combine
 PROMPT = b"my name is Rosalind and my address is 12 Chestnut Lane"
 PROXIES = ("r02", "r05", "r08", "r11")
 FIRST = ("r00", "r03", "r06", "r09")
-FORWARD = 3
+FORWARD, BACKWARD = 3, 4
 
 
 def cloves_of(seen: list[Sighting]) -> list[bytes]:
@@ -122,6 +123,18 @@ def dropped_cloves(defended: bool) -> Outcome:
     return Outcome(not asked.whole, f"answered: {'yes' if asked.whole else 'no'}; offender named: {'yes' if named else 'no'}")
 
 
+def delayed_cloves(defended: bool) -> Outcome:
+    """A proxy holds everything that comes back for ten seconds."""
+    network = VirtualNetwork()
+    network.relays["r02"].behave(Altered(outgoing=lambda link, raw: [Later(10.0, raw)] if raw[LINK_ID] == BACKWARD else [raw]))
+    user = network.add_user()
+    paths = network.paths() if defended else [network.path("r00", "r01", "r02")] * GEOMETRY.n
+    asked, asked_at = user.ask(PROMPT, network.model.entry, user.path_set(paths)), network.clock.now
+    assert network.run_until(lambda: FrameKind.FINAL in [frame.kind for frame in asked.frames])
+    waited = network.clock.now - asked_at
+    return Outcome(waited > 5.0, f"the caller had the answer after {waited:.1f} s")
+
+
 def clove_lengths(defended: bool) -> Outcome:
     """A first relay counts the cells of two prompts, of 6,000 and 9,000 bytes."""
     with standing(defended, network__sealing__CELL_BUCKETS=tuple(range(1, 257))):
@@ -199,6 +212,14 @@ CLOVES = (
         "four disjoint paths, three suffice (`network/paths.py`)",
         "all four circuits take one path",
         dropped_cloves,
+    ),
+    Attack(
+        "delayed-cloves",
+        "Drop or corrupt cloves",
+        "a proxy that holds replies back",
+        "any three of four cloves release a piece (`network/reply.py`)",
+        "all four circuits take one path",
+        delayed_cloves,
     ),
     Attack(
         "clove-lengths",

@@ -3,7 +3,7 @@
 import asyncio
 from collections import deque
 
-from evals.adversary.attack import Attack, Outcome
+from evals.adversary.attack import Attack, Outcome, standing
 from evals.adversary.behaviour import Altered, Later
 from evals.adversary.loop import LoopClock, virtually
 from evals.adversary.machines import RelayMachine
@@ -11,12 +11,12 @@ from evals.adversary.network import VirtualNetwork
 from evals.adversary.shells import SocketMachine, VirtualDialer
 from evals.adversary.wires import Carries
 from network.aio.circuits import CircuitPool
-from network.cell import CellKind, encode_cell
-from network.geometry import GEOMETRY, LINK_ID
+from network.cell import CellKind, Command, encode_cell, encode_data, hand_over_cells
+from network.geometry import GEOMETRY, LINK_ID, TOKEN
 from network.handover import Handover
 from network.inference import FrameKind, ReplyFrame
 from network.modes import Mode
-from network.terms import TERMS
+from network.terms import TERMS, Terms
 from relay.limits import Limits
 
 CAPACITY = 100  # set-ups that the processor below opens in a second: a small one, so that ten times as many are few
@@ -130,6 +130,26 @@ def slow_reader(defended: bool) -> Outcome:
     return Outcome(held.most > most, f"cells held for it at one proxy: {held.most}; circuits ended for it: {ended}")
 
 
+def cell_flood(defended: bool) -> Outcome:
+    """A user sends without credit through an honest relay to a friend that gives none: what is between, the relay holds."""
+    with standing(defended, network__flow__Flow__is_full=property(lambda flow: False)):
+        network = VirtualNetwork()
+        user = network.add_user()
+        circuit = user.opened(network.path("r00", "r01", "r02"), Terms(window=2**16 - 1))
+        network.relays["r01"].behave(Altered(outgoing=lambda link, cell: [] if cell[LINK_ID] == CellKind.CREDIT else [cell]))
+        came = went = 0
+        seen = network.tap(at=["r00"])
+        begun = hand_over_cells(network.model.entry.node_id, bytes(TOKEN), bytes(GEOMETRY.max_clove))
+        for data in begun + [encode_data(Command.MORE, b"x", GEOMETRY.forward_body)] * 2000:
+            circuit.send(data)
+        network.settle()
+        ended = circuit.ended is not None
+        if not ended:
+            cells = [(s.source[0], cell[LINK_ID]) for s in seen for cell in s.cells()]
+            came, went = cells.count(("u00", CellKind.FORWARD)), cells.count(("r00", CellKind.FORWARD))
+        return Outcome(came - went > TERMS.window, f"cells held in the honest relay: {came - went}; circuit ended: {ended}")
+
+
 FLOODS = (
     Attack(
         "create-flood",
@@ -146,5 +166,13 @@ FLOODS = (
         "credit per circuit and hop; a proxy holds 512 cells, then ends the circuit (`relay/proxy.py`)",
         "no limit at the proxy",
         slow_reader,
+    ),
+    Attack(
+        "cell-flood",
+        "DoS: cell flood, slow reader",
+        "a user who sends without credit, and a friend two hops on who gives none",
+        "who exceeds its credit loses the circuit (`network/flow.py`)",
+        "nobody counts what waits",
+        cell_flood,
     ),
 )

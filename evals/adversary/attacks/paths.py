@@ -10,6 +10,7 @@ from network.chain_records import DirectoryEntry
 from network.freshness import Rng
 from network.geometry import GEOMETRY
 from network.guards import GuardRules, GuardSet
+from network.liveness import Liveness
 from network.path_chooser import PathChooser
 from network.paths import PathSet, RelayHistory, choose_paths
 
@@ -107,6 +108,23 @@ def path_bias(defended: bool) -> Outcome:
         return Outcome(caught > 0, f"circuits with both ends malicious among the last 50 path sets: {caught}")
 
 
+def withheld_heartbeats(defended: bool) -> Outcome:
+    """Whoever brings this user its gossip passes on the heartbeats of the attacker's relays only."""
+    with standing(defended, network__liveness__Liveness__is_doubted=lambda self, now: False):
+        town = Town(6).add(48)
+        directory, now = town.add(12, evil=True).directory(), NOW
+        liveness = Liveness(lambda: directory)
+        chooser = PathChooser(GuardSet(GuardRules()), random.Random(6).randbytes, lambda relay: liveness.usable(relay, now))
+        chooser.choose(directory, now)
+        while now < NOW + 60.0:
+            now += 2.0
+            for node in sorted(town.evil):
+                liveness.heard(node, now)
+        relays = [relay for _ in range(SETS) for path in chooser.choose(directory, now).paths for relay in path[1:]]
+        evil = sum(map(town.is_evil, relays))
+        return Outcome(evil > len(relays) / 2, f"middles and proxies that are the attacker's: {evil} of {len(relays)}")
+
+
 PATHS = (
     Attack(
         "sybil-family",
@@ -147,5 +165,13 @@ PATHS = (
         "every request has middles and proxies of its own (`network/paths.py`)",
         "a user keeps its path set",
         fingerprint,
+    ),
+    Attack(
+        "withheld-heartbeats",
+        "Withheld heartbeats",
+        "who brings a user its gossip and runs a fifth of the relays",
+        "when more than a third is silent, gossip is doubted and not they (`network/liveness.py`)",
+        "who is silent is never used",
+        withheld_heartbeats,
     ),
 )

@@ -66,6 +66,13 @@ def answers_rhythm(defended: bool) -> Outcome:
     return Outcome(short != long, said)
 
 
+def cached_prefix(defended: bool) -> Outcome:
+    """A first relay wants to know whether the model node has seen the beginning of a prompt before."""
+    mode = Mode.DEFAULT if defended else Mode.SPEEDY
+    known, new = _rhythm(_spoken(8, 0.02, 0.02), mode), _rhythm(_spoken(8, 0.42, 0.02), mode)
+    return Outcome(known != new, f"the last cell after {known[-1]} ms where it was known, after {new[-1]} ms where not")
+
+
 TIMING = (
     Attack(
         "sister-cloves",
@@ -82,5 +89,13 @@ TIMING = (
         "a piece of one length at every tick, up to a bucket (`serving_node/replying.py`)",
         "mode speedy: the last piece is the end",
         answers_rhythm,
+    ),
+    Attack(
+        "cached-prefix",
+        "Prefix-cache probing",
+        "a first relay that measures the time to the first text",
+        "pieces tick from acceptance on, text or not (`serving_node/replying.py`)",
+        "mode speedy: the last piece is the end",
+        cached_prefix,
     ),
 )
