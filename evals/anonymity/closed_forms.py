@@ -169,6 +169,19 @@ def linked_entropy(seen: int, at_first: int, q: float, honest: float) -> float:
     return h(weight**at_first / total) + strangers * h(weight / total) + rest * h(1.0 / total)
 
 
+def best_guess_linked(n: int, hops: int, f: float, nodes: int) -> float:
+    """The chance that an attacker who links n paths names the user at its first attempt; -log2 of it is the min-entropy."""
+    honest = (1.0 - f) * nodes
+    seen, q = 1.0 - (1.0 - f) ** hops, first_is_bad(f, hops)
+    weight = q * (honest - 1.0) / (1.0 - q)
+    total = 0.0
+    for c in range(n + 1):
+        for a in range(c + 1):
+            z = weight**a + (c - a) * weight + honest - 1.0 - (c - a)
+            total += binomial(n, seen, c) * binomial(c, q, a) * max(weight**a, weight if c > a else 1.0) / z
+    return total
+
+
 def entropy_position_known(f: float, nodes: int) -> float:
     """Normalised entropy when a malicious hop knows its position: the user is lost exactly when hop 1 is malicious."""
     honest = (1.0 - f) * nodes

@@ -47,6 +47,8 @@ def simulate(f: float, nodes: int, runs: int, seed: int) -> list[Check]:
     tally = play(draws, lambda node: node < malicious, q, honest)
     return [
         Check("simulated.linked", f, _normalised(tally.linked, nodes), forms.entropy_linked(N, HOPS, f, nodes)),
+        Check("simulated.best_guess", f, estimate(tally.guesses), forms.best_guess_linked(N, HOPS, f, nodes)),
+        Check("simulated.guessed_right", f, estimate(tally.right), forms.best_guess_linked(N, HOPS, f, nodes)),
         Check("simulated.one_path", f, _normalised(tally.alone, nodes), forms.entropy_one_path(f, HOPS, nodes)),
         Check("simulated.any_hop", f, _secret(tally.captured_any), forms.confidentiality(forms.seen_on_any_hop(f, HOPS), N, K)),
         Check("simulated.last_hop", f, _secret(tally.captured_last), forms.confidentiality(f, N, K)),
@@ -139,12 +141,13 @@ def entropy_tables() -> list[Table]:
             f"{forms.entropy_position_known(f, s):.4f}",
             f"{forms.entropy_linked(N, HOPS, f, s):.4f}",
             f"{s ** forms.entropy_linked(N, HOPS, f, s):.0f}",
+            f"{forms.best_guess_linked(N, HOPS, f, s):.4f}",
             f"{forms.both_ends_bad(f, N):.4f}",
         ]
         for f in fractions
     ]
     head = ["f", "PS(4,4)", "GC(4,4)", "onion(1,5)", "PS l=3", "GC l=3", "onion l=3"]
-    sound_head = ["f", "one path", "last hop knows", "position known", "4 linked", "set size", "both ends bad"]
+    sound_head = ["f", "one path", "last hop knows", "position known", "4 linked", "set size", "best guess", "both ends bad"]
     return [
         Table(
             f"Normalised entropy as published, N = {s}: (paths, hops); left their settings, right equal ones", head, settings

@@ -79,6 +79,14 @@ class Posterior:
         """The chance of the likeliest node: what the attacker's best guess is worth."""
         return max([*self.seen.values(), self.each if self.unseen else 0.0])
 
+    @property
+    def right(self) -> float:
+        """The chance that the best guess is the user: 1 or 0 when one node is likeliest, less where several are."""
+        likeliest = [node for node, chance in self.seen.items() if chance >= self.best]
+        if likeliest and self.best > self.each:
+            return float(USER in likeliest) / len(likeliest)
+        return 0.0 if USER in self.seen else 1.0 / self.unseen
+
 
 def view_of(paths: Iterable[Sequence[int]], malicious: Callable[[int], bool]) -> View:
     """The adversary's notes on paths of node numbers."""
@@ -107,6 +115,7 @@ class Tally:
     linked: list[float]
     alone: list[float]
     guesses: list[float]
+    right: list[float]
     captured_any: list[int]
     captured_last: list[int]
     held_by_one: int = 0
@@ -114,11 +123,12 @@ class Tally:
 
 def play(draws: Iterable[Sequence[Sequence[int]]], malicious: Callable[[int], bool], q: float, honest: int) -> Tally:
     """Notes, posteriors and seen cloves of many path sets."""
-    tally = Tally([], [], [], [], [])
+    tally = Tally([], [], [], [], [], [])
     for paths in draws:
         whole = view_of(paths, malicious).posterior(q, honest)
         tally.linked.append(whole.entropy)
         tally.guesses.append(whole.best)
+        tally.right.append(whole.right)
         tally.alone.append(view_of(paths[:1], malicious).posterior(q, honest).entropy)
         tally.captured_any.append(sum(any(malicious(node) for node in path) for path in paths))
         tally.captured_last.append(sum(malicious(path[-1]) for path in paths))

@@ -26,6 +26,19 @@ def test_the_posterior_is_bayes_rule() -> None:
     assert sum(twice.seen.values()) + twice.each * twice.unseen == pytest.approx(1.0)
 
 
+def test_a_guess_is_right_as_often_as_it_claims() -> None:
+    """The posterior is calibrated: the best node's chance is how often it is the user."""
+    rng = random.Random(9)
+    q = forms.first_is_bad(0.2, 3)
+    tally = play((independent_paths(4, 3, 20, 100, rng) for _ in range(3_000)), lambda node: node < 20, q, 80)
+    claimed, right = estimate(tally.guesses), estimate(tally.right)
+    assert abs(claimed.mean - right.mean) < 3 * (claimed.error**2 + right.error**2) ** 0.5
+    unseen = view_of([(50, 60, 70)], lambda node: node < 10).posterior(0.5, 90)
+    assert unseen.right == pytest.approx(1 / 90)
+    assert view_of([(3, 50, 60)], lambda node: node < 10).posterior(0.5, 90).right == 1.0
+    assert view_of([(50, 3, 60)], lambda node: node < 10).posterior(0.5, 90).right == 0.0
+
+
 def test_estimates_know_their_error() -> None:
     found = estimate([1.0, 2.0, 3.0])
     assert found.mean == 2.0 and found.error == pytest.approx(1 / 3**0.5)
