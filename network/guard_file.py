@@ -13,7 +13,7 @@ from network.path_scores import MOST_TRIES, RelayScore, Score
 
 VERSION = 1
 LONGEST_FILE = 65_536
-_TIMES = ("sampled_at", "expires_at", "failed_at", "retry_at", "unlisted_since")
+_TIMES = ("sampled_at", "expires_at", "failed_at", "tried_at", "retry_at", "unlisted_since")
 _COUNTS = ("confirmed", "failures")
 _LATEST = 2**40
 
@@ -59,6 +59,7 @@ def _guard(row: Mapping[str, object]) -> Guard:
         confirmed=_number(row, "confirmed"),
         failures=_number(row, "failures"),
         failed_at=times["failed_at"],
+        tried_at=times["tried_at"],
         retry_at=times["retry_at"],
         unlisted_since=times["unlisted_since"],
         demoted=row["demoted"],

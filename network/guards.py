@@ -5,7 +5,7 @@ So nothing that others can bring about, such as a link that breaks or a silence,
 backups of the same sample, in a fixed order, stand in meanwhile (`docs/overlay.md` section 12).
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from network.chain_records import DirectoryEntry
@@ -26,6 +26,8 @@ class GuardRules:
     count: int = GEOMETRY.n
     life_days: tuple[float, float] = (60.0, 120.0)
     retry_seconds: tuple[float, ...] = (600.0, 5_400.0, 14_400.0, 64_800.0)
+    hurried_seconds: float = 30.0  # the same, while fewer answer than are wanted
+    down_seconds: float = 60.0  # how long one must have been silent before another is added for it
     unlisted_days: float = 20.0
     least_sample: int = 3  # times `count`
     sample_share: float = 0.2
@@ -47,7 +49,10 @@ class GuardRules:
 
 @dataclass(slots=True)
 class Guard:
-    """One relay of the sample. `confirmed` counts from 1 in the order of first successes; 0 before."""
+    """One relay of the sample. `confirmed` counts from 1 in the order of first successes; 0 before.
+
+    `failed_at` is when it began not to answer, `tried_at` when it last did not; both are 0 when it does.
+    """
 
     node_id: bytes
     sampled_at: float
@@ -55,10 +60,16 @@ class Guard:
     confirmed: int = 0
     failures: int = 0
     failed_at: float = 0.0
+    tried_at: float = 0.0
     retry_at: float = 0.0
     unlisted_since: float = 0.0
     demoted: bool = False
     score: RelayScore = field(default_factory=RelayScore)
+
+    def clear(self) -> None:
+        """It answers, or its silence says nothing."""
+        self.failures = 0
+        self.failed_at = self.tried_at = self.retry_at = 0.0
 
 
 class GuardSet:
@@ -118,7 +129,7 @@ class GuardSet:
             return
         self._reached_at = now
         if guard.failures:
-            guard.failures, guard.failed_at, guard.retry_at = 0, 0.0, 0.0
+            guard.clear()
             self.changed = True
 
     def confirm(self, node_id: bytes, now: float) -> None:
@@ -135,7 +146,10 @@ class GuardSet:
     def unreachable(self, node_id: bytes, now: float) -> None:
         """This guard did not answer: it keeps its place and is left alone for a while."""
         guard = self._find(node_id)
-        if guard is None or guard.retry_at > now:
+        if guard is None:
+            return
+        guard.tried_at = now
+        if guard.retry_at > now:
             return
         guard.retry_at = now + self.rules.retry_seconds[min(guard.failures, len(self.rules.retry_seconds) - 1)]
         guard.failures += 1
@@ -145,7 +159,7 @@ class GuardSet:
         if all(each.retry_at > now for each in listed):
             # All of them at once: it is our own network that is down, and their order must not change by it.
             for each in listed:
-                each.failures, each.failed_at, each.retry_at = 0, 0.0, 0.0
+                each.clear()
 
     def record(self, node_id: bytes, stage: Stage, succeeded: bool) -> Level | None:
         """Count one circuit through this guard. The level, when it is worse than all that was said about it before.
@@ -166,24 +180,34 @@ class GuardSet:
         return guard is not None and guard.retry_at <= now
 
     def answering(self, directory: Directory, now: float) -> int:
-        """How many guards could be used now, at most as many as are wanted."""
-        return min(self.rules.count, sum(1 for _ in self._available(directory, now)))
+        """How many guards are not known to be silent, at most as many as are wanted."""
+        return min(self.rules.count, sum(guard.retry_at <= now for guard, _ in self._listed(directory)))
 
-    def _available(self, directory: Directory, now: float) -> Iterator[DirectoryEntry]:
-        for guard in self._ordered():
-            entry = directory.get(guard.node_id)
-            if entry is not None and entry.role == Role.RELAY and entry.trusted and guard.retry_at <= now:
-                yield entry
+    def _available(self, directory: Directory, now: float) -> list[DirectoryEntry]:
+        """Who may be tried now, in order. While too few answer, the others are tried sooner: they may all be restarting."""
+        listed = self._listed(directory)
+        hurry = self.answering(directory, now) < self.rules.count
+        return [
+            entry
+            for guard, entry in listed
+            if guard.retry_at <= now or (hurry and guard.tried_at + self.rules.hurried_seconds <= now)
+        ]
+
+    def _listed(self, directory: Directory) -> list[tuple[Guard, DirectoryEntry]]:
+        found = [(guard, directory.get(guard.node_id)) for guard in self._ordered()]
+        return [(guard, entry) for guard, entry in found if entry and entry.role == Role.RELAY and entry.trusted]
 
     def _ordered(self) -> Iterable[Guard]:
         # Stable: guards that were never confirmed stay in the order in which they were chosen.
         return sorted(self.guards, key=lambda guard: (guard.demoted, not guard.confirmed, guard.confirmed))
 
     def _missing(self, directory: Directory, now: float) -> int:
-        """How many more are needed now. None while every failure may be our own network's."""
-        if any(guard.retry_at > now and guard.failed_at >= self._reached_at for guard in self.guards):
+        """How many more are needed now. None while every failure may be our own network's, or pass in a moment."""
+        silent = [guard for guard in self.guards if guard.retry_at > now]
+        if any(guard.failed_at >= self._reached_at for guard in silent):
             return 0
-        return max(0, self.rules.count - sum(1 for _ in self._available(directory, now)))
+        passing = sum(now < guard.failed_at + self.rules.down_seconds for guard in silent)
+        return max(0, self.rules.count - self.answering(directory, now) - passing)
 
     def _sample(self, relays: Sequence[DirectoryEntry], directory: Directory, count: int, now: float, rng: Rng) -> None:
         held = [entry for guard in self.guards if (entry := directory.get(guard.node_id)) is not None]
@@ -196,7 +220,7 @@ class GuardSet:
     def _set_right(self, guard: Guard, now: float) -> None:
         """A clock that was ahead once must not keep a guard away, or alive, for longer than the rules say."""
         if guard.retry_at > now + self.rules.retry_seconds[-1]:
-            guard.failures, guard.failed_at, guard.retry_at = 0, 0.0, 0.0
+            guard.clear()
             self.changed = True
         latest = now + DAY * self.rules.life_days[1]
         if guard.expires_at > latest:

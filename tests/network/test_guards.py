@@ -99,7 +99,29 @@ def test_backups_are_added_only_for_guards_that_are_down_while_others_answer(
     assert len(guards.guards) == 8, "nobody has answered since, so our own network may be down"
     guards.reached(sample[7], NOW + 2)
     guards.refresh(directory, NOW + 3, draw)
-    assert len(guards.guards) == 9 and len(guards.pick(directory, NOW + 3, 4)) == 4
+    assert len(guards.guards) == 8, "they may be back in a moment"
+    for node in sample[:5]:
+        guards.unreachable(node, NOW + 59)
+    guards.refresh(directory, NOW + 61, draw)
+    assert len(guards.guards) == 9 and len(guards.pick(directory, NOW + 61, 4)) == 4
+
+
+def test_relays_that_restart_one_after_another_move_no_guard(
+    directory: Directory, guards: GuardSet, draw: Callable[[int], bytes]
+) -> None:
+    before = [guard.node_id for guard in guards.guards]
+    for second in range(400):
+        now = NOW + second
+        guards.refresh(directory, now, draw)
+        restarting = before[second // 20 % len(before)] if second < 320 and second % 20 < 8 else b""
+        picked = _ids(guards.pick(directory, now, 4))
+        for node in picked:
+            if node == restarting:
+                guards.unreachable(node, now)
+            else:
+                guards.reached(node, now)
+        assert len(set(picked) - {restarting}) >= 3, "a path set is always possible"
+    assert [guard.node_id for guard in guards.guards] == before
 
 
 @given(st.lists(st.tuples(st.integers(0, 59), st.booleans()), max_size=120))

@@ -1,9 +1,12 @@
 """What a user learns from its circuits, told as transcripts: guards stay, suspects rest, thresholds are said once."""
 
+import random
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from network.directory import Directory
 from network.errors import NoCircuits
@@ -11,6 +14,7 @@ from network.geometry import GEOMETRY
 from network.guards import GuardRules, GuardSet
 from network.path_chooser import STRIKES, Path, PathChooser
 from network.path_scores import LEAST_BUILDS, LEAST_TRIES, Level, Stage
+from network.relay_draw import share_nothing
 
 NOW = 1_800_000_000.0
 
@@ -41,6 +45,30 @@ def test_guards_stay_and_everything_else_is_fresh(chooser: PathChooser, director
         assert len({relay.family for path in paths for relay in path}) == GEOMETRY.n * GEOMETRY.hops
         seen |= {relay.node_id for path in paths for relay in path[1:]}
     assert len(seen) == 36, "every relay but the four guards"
+
+
+@given(st.integers(0, 2**32), st.integers(20, 60), st.lists(st.integers(0, 3), max_size=8))
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_whatever_is_listed_and_lost_no_two_hops_share_anything(
+    directory_of: Any, seed: int, size: int, losses: list[int]
+) -> None:
+    dice = random.Random(seed)
+    families = [f"family-{dice.randrange(26)}" for _ in range(size)]
+    directory = directory_of(families, [f"45.{dice.randrange(26)}.0.1:{at + 1}" for at in range(size)])
+    silent = {relay.node_id for relay in directory.relays() if dice.random() < 0.1}
+    chooser = PathChooser(GuardSet(GuardRules()), dice.randbytes, lambda relay: relay.node_id not in silent)
+    try:
+        paths = list(chooser.choose(directory, NOW).paths)
+        for lost in losses:
+            old = paths.pop(lost % len(paths))
+            chooser.lost(old, NOW, linked=bool(lost % 2))
+            paths += chooser.choose(directory, NOW, count=1, standing=paths).paths
+            used = [relay for path in paths for relay in path]
+            assert all(share_nothing(relay, [other for other in used if other is not relay]) for relay in used)
+            assert not silent & {relay.node_id for path in paths for relay in path[1:]}
+            assert all(path[0].node_id in {guard.node_id for guard in chooser.guards.guards} for path in paths)
+    except NoCircuits:
+        return
 
 
 def test_a_lost_path_is_replaced_at_its_guard_beside_the_others(chooser: PathChooser, directory: Directory) -> None:

@@ -23,11 +23,12 @@ def test_defaults_and_values() -> None:
     full = {
         "node": NODE,
         "gateway": {"group": "m", "temperature_milli": 0, "max_tokens": 8},
-        "overlay": {"path_sets": 3, "seal": "hybrid", "padding": "padme", "mode": "strict"},
+        "overlay": {"path_sets": 3, "guards": 2, "seal": "hybrid", "padding": "padme", "mode": "strict"},
     }
     config = from_mapping(full, Path("/net/gateway"))
     assert (config.group, config.temperature_milli, config.max_tokens, config.path_sets) == ("m", 0, 8, 3)
     assert config.sealing == Sealing("hybrid", "padme") and config.mode is Mode.STRICT
+    assert (plain.guards.count, config.guards.count) == (4, 2)
 
 
 @pytest.mark.parametrize(
@@ -37,6 +38,7 @@ def test_defaults_and_values() -> None:
         ({"gateway": {"max_tokens": 0}}, "gateway.max_tokens"),
         ({"gateway": {"colour": 1}}, "gateway.colour"),
         ({"overlay": {"path_sets": 0}}, "overlay.path_sets"),
+        ({"overlay": {"guards": 3}}, "overlay.guards"),
         ({"overlay": {"seal": "plain"}}, "overlay.seal"),
         ({"overlay": {"padding": "none"}}, "overlay.padding"),
         ({"relay": {}}, r"\[relay\]"),
