@@ -8,9 +8,11 @@ import argparse
 import random
 import sys
 
+from evals.overlay.flood import flood
 from evals.overlay.loopback import latency
 from evals.overlay.messages import SIZES, dispersal, requests, seals, wire
 from evals.overlay.relays import cores, creates, layers, path_sets
+from evals.overlay.soundness import soundness
 from evals.report import Row, show
 
 
@@ -31,11 +33,13 @@ def measure(draw: random.Random, repeat: int) -> list[Row]:
         *seals(draw, repeat),
         *requests(draw, repeat),
         *wire(draw),
+        *soundness(draw),
         *layers(draw, repeat),
         *cores(draw, repeat),
         *creates(draw, repeat),
+        *flood(draw),
         *path_sets(draw, repeat),
-        *latency(draw, asks=3 * repeat, trips=10 * repeat),
+        *latency(draw, asks=2 * repeat, trips=10 * repeat),
     ]
 
 

@@ -28,6 +28,9 @@ CELLS = 200
 CREATES = 25
 UNHURRIED = Limits(creates_per_second=2**40, creates_burst_per_link=2**40)  # no puzzles: the clock stands still here
 USERS_LINK = 1  # as the user numbers it
+# Tor, C: 15 MB/s planned of one daemon (tor-relays list, 2013), AES-CTR layers of 58 ns per cell (issue 41075).
+TOR_CELLS = ("Tor, one core, 15 MB/s (2013) in cells of this size", 15_000.0)
+TOR_LAYER = ("Tor, one AES-CTR layer of a 509-byte cell", 0.058)
 OPEN_1K, STREAM_1K = "one AES-256-GCM opening of 1 KiB", "AES-256-CTR over 1 KiB"
 
 
@@ -47,11 +50,11 @@ class Chain:
         self.hops = [HopIdentity(each.node_id, each.onion_key) for each in self._entries]
         self.cores = [self.fresh_core(number) for number in range(GEOMETRY.hops)]
 
-    def fresh_core(self, number: int = 0) -> RelayCore:
+    def fresh_core(self, number: int = 0, limits: Limits = UNHURRIED) -> RelayCore:
         """A relay of this chain that carries nothing yet."""
         entry = self._entries[number]
         onion_keys = [OnionKey(self._privates[number], entry.onion_key)]
-        return RelayCore(entry.node_id, onion_keys, lambda: self._directory, os.urandom, UNHURRIED)
+        return RelayCore(entry.node_id, onion_keys, lambda: self._directory, os.urandom, limits)
 
     def open(self) -> tuple[Circuit, tuple[int, int], float]:
         """A circuit through all three, the first relay's links in and out, and the seconds that the user's end took."""
@@ -92,8 +95,8 @@ def layers(draw: random.Random, repeat: int) -> list[Row]:
     forward = through(lambda: [user.wrap(data) for _ in range(CELLS)], first.peel)
     backward, limit = repeated(CELLS, lambda: first.wrap(body)), repeated(CELLS, lambda: stream.update(kilobyte))
     return [
-        timed("relay_layer_forward", repeat, forward, opening(draw), OPEN_1K, at_most=3.0),
-        timed("relay_layer_backward", repeat, backward, limit, STREAM_1K, at_most=1.5),
+        timed("relay_layer_forward", repeat, forward, opening(draw), OPEN_1K, published=TOR_LAYER, at_most=3.0),
+        timed("relay_layer_backward", repeat, backward, limit, STREAM_1K, published=TOR_LAYER, at_most=1.5),
     ]
 
 
@@ -127,6 +130,8 @@ def cores(draw: random.Random, repeat: int) -> list[Row]:
         timed("relay_core_forward", repeat, forward, opening(draw), OPEN_1K, at_most=3.0),
         timed("relay_core_backward", repeat, backward, opening(draw), OPEN_1K, at_most=3.0),
     ]
+    rate = 1e6 / rows[0].figure.value
+    rows.append(row("relay_core_cells", rate, "1/s", at_least=100_000.0, published=TOR_CELLS))
     lost = {name: n for name, n in core.counts.items() if name.startswith("dropped")}
     assert not lost, f"cells were dropped instead of carried: {lost}"
     return rows
@@ -142,25 +147,29 @@ def creates(draw: random.Random, repeat: int) -> list[Row]:
     chain = Chain(draw)
     private, peer = draw.randbytes(32), exchange_public(draw.randbytes(32))
 
-    def make() -> list[tuple[RelayCore, FrameArrived]]:
-        core = chain.fresh_core()
-        link = core.new_link()
-        bodies = [UserHandshake(chain.hops, chain.directory, os.urandom).create(NOW, os.urandom) for _ in range(CREATES)]
-        return [(core, FrameArrived(link, encode_cell(os.urandom(8), CellKind.CREATE, body))) for body in bodies]
-
-    def accept(item: tuple[RelayCore, FrameArrived]) -> None:
-        assert item[0].on_event(item[1], NOW), "a set-up was refused"
-
     def least() -> None:
         exchange_public(private)
         secret = exchange(private, peer) + exchange(private, peer)
         derive(secret, salt=peer, info=b"bench", length=HopKeys.LENGTH)
 
-    found = in_turns(repeat, through(make, accept), repeated(CREATES, least))
+    found = in_turns(repeat, through(lambda: fresh_set_ups(chain), accepted), repeated(CREATES, least))
     mine, theirs = ([1 / seconds for seconds in side] for side in found)
     text = "one X25519 key generation, two exchanges, one HKDF"
     rate, limit = median(mine), median(theirs)
     return [row("relay_creates", rate, "1/s", baseline=text, baseline_value=limit, at_least=8000.0, samples=mine)]
+
+
+def fresh_set_ups(chain: Chain) -> list[tuple[RelayCore, FrameArrived]]:
+    """Set-ups for a relay that carries nothing yet, and it."""
+    core = chain.fresh_core()
+    link = core.new_link()
+    bodies = [UserHandshake(chain.hops, chain.directory, os.urandom).create(NOW, os.urandom) for _ in range(CREATES)]
+    return [(core, FrameArrived(link, encode_cell(os.urandom(8), CellKind.CREATE, body))) for body in bodies]
+
+
+def accepted(item: tuple[RelayCore, FrameArrived]) -> None:
+    """What one of them costs the relay."""
+    assert item[0].on_event(item[1], NOW), "a set-up was refused"
 
 
 def path_sets(draw: random.Random, repeat: int) -> list[Row]:
