@@ -8,12 +8,13 @@ class Marks:
     """Moments of one session, as its clock tells them; 0 while something has not happened."""
 
     began: float
-    sent: float = 0.0  # the last clove left
+    sent: float = 0.0  # enough cloves had left
     accepted: float = 0.0  # the first piece of the reply was there
     first_text: float = 0.0
     finished: float = 0.0
     pieces: int = 0
     resumed: int = 0
+    left: int = 0  # cloves that have left
 
 
 @dataclass(frozen=True, slots=True)

@@ -156,7 +156,9 @@ class Session:
         while self._held and self._held[0][0] <= now:
             _, path, cells = self._held.pop(0)
             commands += [SendData(path, data) for data in cells]
-            self.marks.sent = now
+            self.marks.left += 1
+            if self.marks.left <= GEOMETRY.k:
+                self.marks.sent = now
         return commands
 
     def _on_data(self, path: int, data: bytes, now: float) -> list[Command]:

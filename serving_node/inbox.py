@@ -61,6 +61,11 @@ class Inbox:
         """Requests that gather or are answered."""
         return len(self._messages) + len(self._replies)
 
+    @property
+    def unsaid(self) -> bool:
+        """Whether any reply has something to say yet."""
+        return self._replies.unsaid
+
     def on_event(self, event: Event, now: float) -> list[Command]:
         """A proxy sent a message, or its link is lost."""
         if isinstance(event, LinkLost):

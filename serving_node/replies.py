@@ -44,6 +44,11 @@ class Replies:
     def __len__(self) -> int:
         return len(self._running)
 
+    @property
+    def unsaid(self) -> bool:
+        """Whether any reply has something to say yet."""
+        return any(running.reply.unsaid for running in self._running.values())
+
     def gathered(self, message_id: bytes) -> bytes | None:
         """What the cloves of this running reply's request had in common; None when there is no such reply."""
         running = self._running.get(message_id)

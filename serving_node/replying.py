@@ -111,6 +111,11 @@ class Reply:
                 break
         return out
 
+    @property
+    def unsaid(self) -> bool:
+        """Whether something waits for its tick, and somebody for it."""
+        return bool(self.ways) and (bool(self._stream) or bool(self._behind))
+
     def finished_ways(self) -> list[int]:
         """The ways that have nothing more to carry."""
         return [index for index in self.ways if index not in self._behind] if self.over else []

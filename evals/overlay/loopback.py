@@ -34,7 +34,7 @@ from network.inference import FrameKind, ReplyFrame
 from network.modes import Mode
 from relay.aio.server import RelayServer
 from relay.core import RelayCore
-from serving_node.aio.clove_server import CloveServer, ReplyStream
+from serving_node.aio.clove_server import CloveServer, Handler, ReplyStream
 
 RELAYS = GEOMETRY.n * GEOMETRY.hops
 PATIENCE = 60.0
@@ -125,7 +125,7 @@ def _keep(kept: list[ReplyFrame], frames: list[ReplyFrame], end: bool) -> None:
 
 
 @asynccontextmanager
-async def running(draw: random.Random) -> AsyncIterator[Network]:
+async def running(draw: random.Random, handler: Handler = echo) -> AsyncIterator[Network]:
     """Twelve relays of twelve families and a model node that listen; all ends with the context."""
     async with AsyncExitStack() as stack:
         http = await stack.enter_async_context(aiohttp.ClientSession())
@@ -138,7 +138,7 @@ async def running(draw: random.Random) -> AsyncIterator[Network]:
             stack.push_async_callback(server.close)
             network.entries.append(replace(_entry(draw, Role.RELAY, f"relay-{number}", address, private), node_id=name))
         private = draw.randbytes(32)
-        cloves = CloveServer(private, echo, os.urandom)
+        cloves = CloveServer(private, handler, os.urandom)
         address = await _listen(stack, [*cloves.routes(), web.get(DIRECT_PATH, direct)])
         stack.push_async_callback(cloves.close)
         network.entries.append(_entry(draw, Role.MODEL, "model", address, private))

@@ -21,6 +21,8 @@ from serving_node.inbox import Inbox
 
 log = logging.getLogger(__name__)
 
+LAST_TICKS_SECONDS = 2.0  # how long a node that stops lets replies finish
+TICK_LOOK_SECONDS = 0.02
 _TERMINAL = (FrameKind.FINAL, FrameKind.FAILED)
 
 
@@ -98,13 +100,16 @@ class CloveServer:
         return [web.get(CLOVE_PATH, self._accept)]
 
     async def close(self) -> None:
-        """Cancel every handler and close every link."""
-        if self._timer is not None:
-            self._timer.cancel()
+        """Cancel every handler, let what was said leave with its ticks, and close every link."""
         tasks = list(self._tasks.values())
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        until = asyncio.get_running_loop().time() + LAST_TICKS_SECONDS
+        while self._inbox.unsaid and asyncio.get_running_loop().time() < until:
+            await asyncio.sleep(TICK_LOOK_SECONDS)
+        if self._timer is not None:
+            self._timer.cancel()
         for socket in tuple(self._sockets.values()):
             await socket.close(code=1001)
 

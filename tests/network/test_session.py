@@ -137,14 +137,15 @@ def accept(book: Any, model: ModelEnd, paths: Any = range(4)) -> None:
 def test_cloves_wait_for_their_moment(model_node: Any, draw: Callable[[int], bytes], playbook: Any) -> None:
     session = Session(b"a prompt", model_node[1], NOW, draw, Mode.STRICT)
     left: list[tuple[float, int]] = []
-    commands = session.start(NOW)
+    assert session.start(NOW) == []
     while len(left) < 4:
-        left += [(session.marks.sent, command.path) for command in commands if isinstance(command, SendData)]
         deadline = session.next_deadline()
         assert deadline is not None and deadline > NOW
         commands = session.expire(deadline)
+        left += [(deadline, command.path) for command in commands if isinstance(command, SendData)]
     assert len({at for at, _ in left}) == 4 and left == sorted(left) and {path for _, path in left} == {0, 1, 2, 3}
     assert left[-1][0] - NOW < 10 * PACES[Mode.STRICT].jitter_s
+    assert session.marks.sent == left[2][0] and session.marks.left == 4, "the third clove is the one that is waited for"
 
 
 def test_a_path_that_is_lost_while_its_clove_waits_sends_nothing(model_node: Any, draw: Callable[[int], bytes]) -> None:
