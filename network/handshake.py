@@ -14,24 +14,29 @@ from dataclasses import dataclass
 from hmac import compare_digest
 from typing import NamedTuple
 
-from network.crypto import NONCE_LENGTH, derive, exchange, exchange_public, open_sealed, seal, sha256
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from network.crypto import NONCE_LENGTH, derive, exchange, exchange_public, sha256
 from network.errors import CryptoError, DecodeError
 from network.freshness import Rng, is_fresh, minute_of
 from network.geometry import DIRECTORY_NAME, GEOMETRY, KEY, NODE_ID, SLOT_PAYLOAD, SOLUTION, TAG
-from network.onion import HopKeys, keystream
+from network.onion import HopKeys
 from network.puzzle import puzzle
 
 _OPEN_LABEL = b"planetserve/create/1"
 _KEYS_LABEL = b"planetserve/circuit/1"
 _PAYLOAD = struct.Struct(f">BI{NODE_ID}s{DIRECTORY_NAME}s")
-_RESERVED = SLOT_PAYLOAD - _PAYLOAD.size
-_NO_NONCE = bytes(NONCE_LENGTH)  # sound: every slot key comes from a fresh ephemeral key
+_NO_RESERVED = bytes(SLOT_PAYLOAD - _PAYLOAD.size)
+_SLOT_NONCE = _CREATED_NONCE = bytes(NONCE_LENGTH)
+_REST_NONCE = b"\x01".rjust(NONCE_LENGTH, b"\0")
 _LAST, _FORWARD = 1, 0
 _REGION = GEOMETRY.cell_body
 _SLOT = GEOMETRY.create_slot
 _SOLVED = KEY + SOLUTION
 _CREATED = GEOMETRY.created_slot
 _NO_NEXT = bytes(NODE_ID)
+_NO_SLOT = bytes(_SLOT)
 
 
 class ForeignDirectory(DecodeError):
@@ -54,7 +59,7 @@ class RelayHandshake:
     `next_hop` is None at the last hop; `rest` is the CREATE body for the hop after this one.
     """
 
-    __slots__ = ("_confirmation", "_created_stream", "_ephemeral", "keys", "next_hop", "rest")
+    __slots__ = ("_confirmation", "_created_key", "_ephemeral", "keys", "next_hop", "rest")
 
     def __init__(
         self, body: bytes, node_id: bytes, onion_key: OnionKey, directories: Sequence[bytes], now: float, rng: Rng
@@ -64,21 +69,23 @@ class RelayHandshake:
         theirs, solution, sealed, rest = body[:KEY], body[KEY:_SOLVED], body[_SOLVED:_SLOT], body[_SLOT:]
         onion_private, onion_public = onion_key
         static = exchange(onion_private, theirs)
-        slot_key, rest_key = _slot_keys(static, node_id, theirs, onion_public)
-        payload = open_sealed(slot_key, _NO_NONCE, sealed, solution + rest)
+        cipher = _slot_cipher(static, node_id, theirs, onion_public)
+        try:
+            payload = cipher.decrypt(_SLOT_NONCE, sealed, solution + rest)
+        except InvalidTag as error:
+            raise CryptoError("a CREATE slot does not open") from error
         self.next_hop, directory = _decode_payload(payload, directories, now)
-        self.rest = keystream(rest_key).update(rest + bytes(_SLOT))
+        self.rest = _covered(cipher, _REST_NONCE, rest + _NO_SLOT)
         private = rng(KEY)
         self._ephemeral = exchange_public(private)
         secret = static + exchange(private, theirs)
-        self.keys, self._confirmation, created_key = _hop_keys(
+        self.keys, self._confirmation, self._created_key = _hop_keys(
             secret, directory, node_id, theirs, self._ephemeral, onion_public
         )
-        self._created_stream = keystream(created_key)
 
     def created(self, inner: bytes) -> bytes:
         """The CREATED body for the previous hop. `inner` is the next hop's body; at the last hop, random bytes."""
-        covered = self._created_stream.update(inner[: _REGION - _CREATED])
+        covered = _covered(AESGCM(self._created_key), _CREATED_NONCE, inner[: _REGION - _CREATED])
         return self._ephemeral + self._confirmation + covered
 
 
@@ -113,19 +120,19 @@ class UserHandshake:
     def create(self, now: float, rng: Rng, solutions: Sequence[bytes] = ()) -> bytes:
         """The CREATE body for the first hop; without `solutions` to the puzzles, random bytes stand in their place."""
         solved = tuple(solutions) or tuple(rng(SOLUTION) for _ in self._hops)
-        keys = [
-            _slot_keys(static, hop.node_id, public, hop.onion_key)
+        ciphers = [
+            _slot_cipher(static, hop.node_id, public, hop.onion_key)
             for static, public, hop in zip(self._statics, self._publics, self._hops, strict=True)
         ]
-        streams = [keystream(rest_key).update(bytes(_REGION)) for _, rest_key in keys]
+        streams = [_covered(cipher, _REST_NONCE, bytes(_REGION)) for cipher in ciphers]
         region = self._unused_tail(streams, rng)
         minute = minute_of(now)
         for index in reversed(range(len(self._hops))):
             last = index == len(self._hops) - 1
             rest = region if last else _xor(region, streams[index])[: _REGION - _SLOT]
             next_hop = _NO_NEXT if last else self._hops[index + 1].node_id
-            payload = _PAYLOAD.pack(_LAST if last else _FORWARD, minute, next_hop, self._directory) + bytes(_RESERVED)
-            sealed = seal(keys[index][0], _NO_NONCE, payload, solved[index] + rest)
+            payload = _PAYLOAD.pack(_LAST if last else _FORWARD, minute, next_hop, self._directory) + _NO_RESERVED
+            sealed = ciphers[index].encrypt(_SLOT_NONCE, payload, solved[index] + rest)
             region = self._publics[index] + solved[index] + sealed + rest
         return region
 
@@ -146,14 +153,18 @@ class UserHandshake:
             if not compare_digest(confirmation, expected):
                 raise CryptoError(f"hop {len(found)} of a circuit does not confirm its keys")
             found.append(keys)
-            body = keystream(created_key).update(body[_CREATED:])
+            body = _covered(AESGCM(created_key), _CREATED_NONCE, body[_CREATED:])
         return tuple(found)
 
 
-def _slot_keys(static: bytes, node_id: bytes, ephemeral: bytes, onion_key: bytes) -> tuple[bytes, bytes]:
-    """The key that opens a slot and the key of the stream over the rest."""
-    both = derive(static, salt=sha256(_OPEN_LABEL, node_id, ephemeral, onion_key), info=_OPEN_LABEL, length=2 * KEY)
-    return both[:KEY], both[KEY:]
+def _slot_cipher(static: bytes, node_id: bytes, ephemeral: bytes, onion_key: bytes) -> AESGCM:
+    """What opens a slot and covers the rest, under one nonce each: the key comes from a fresh ephemeral key."""
+    return AESGCM(derive(static, salt=sha256(_OPEN_LABEL, node_id, ephemeral, onion_key), info=_OPEN_LABEL, length=KEY))
+
+
+def _covered(cipher: AESGCM, nonce: bytes, raw: bytes) -> bytes:
+    """`raw` under the cipher's key stream, both ways alike: AES-GCM without its tag, which costs half of AES-CTR here."""
+    return cipher.encrypt(nonce, raw, None)[:-TAG]
 
 
 def _hop_keys(
@@ -169,7 +180,7 @@ def _hop_keys(
 def _decode_payload(payload: bytes, directories: Sequence[bytes], now: float) -> tuple[bytes | None, bytes]:
     """(next hop or None, directory)."""
     flags, minute, next_hop, directory = _PAYLOAD.unpack_from(payload)
-    if any(payload[_PAYLOAD.size :]) or flags not in (_LAST, _FORWARD) or (flags == _LAST) != (next_hop == _NO_NEXT):
+    if payload[_PAYLOAD.size :] != _NO_RESERVED or flags not in (_LAST, _FORWARD) or (flags == _LAST) != (next_hop == _NO_NEXT):
         raise DecodeError("a CREATE slot with unknown flags or reserved bytes")
     if not is_fresh(minute, now):
         raise DecodeError("a CREATE slot from another time; check this machine's clock if it happens often")

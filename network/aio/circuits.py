@@ -195,10 +195,9 @@ class CircuitPool:
     async def _try(self, relays: Sequence[DirectoryEntry], directory: bytes, bits: int, patience: float | None) -> OpenCircuit:
         """One set-up, open or refused. Raises CryptoError when a relay's key cannot be used."""
         hops = [HopIdentity(relay.node_id, relay.onion_key) for relay in relays]
-        link = self._link_to(relays[0])
-        core = Circuit(hops, directory, link.number, self._rng)
+        core = Circuit(hops, directory, self._link_to(relays[0]).number, self._rng)
         solutions = [await self._solve(question, bits) for question in core.puzzles] if bits else []
-        link = self._link_to(relays[0])
+        link = self._link_to(relays[0])  # another one, if that broke meanwhile
         core.link = link.number
         circuit = OpenCircuit(core, relays, self)
         link.circuits[core.link_id] = circuit

@@ -8,6 +8,11 @@ from typing import Any
 import pytest
 
 from network.aio.circuits import CircuitPool, OpenCircuit
+from network.cell import CloseReason, Command, decode_data, hand_over_cells
+from network.chain_records import DirectoryRecord
+from network.directory import Directory
+from network.geometry import GEOMETRY
+from relay.limits import Limits
 
 
 @pytest.fixture
@@ -88,3 +93,50 @@ async def test_whether_a_link_could_be_opened_is_told(overlay: Any, pool: Any) -
     await overlay.kill_relay("relay-01")
     assert await pool.connect(here) and pool.is_linked(here)
     assert not await pool.connect(gone) and not pool.is_linked(gone)
+
+
+async def test_a_busy_relay_has_its_puzzle_solved(overlay: Any, pool: Any) -> None:
+    hurried = Limits(creates_burst_per_link=1, creates_per_second_per_link=1, puzzle_bits=8)
+    await overlay.add_relay(16, limits=hurried)
+    for _ in range(2):
+        assert await pool.build(_path(overlay, 16, 1, 2), lambda circuit: None) is not None
+    assert await pool.build(_path(overlay, 3, 16, 2), lambda circuit: None) is not None, "its link is new: the first is free"
+    assert await pool.build(_path(overlay, 3, 16, 4), lambda circuit: None) is not None, "a middle relay's word comes through"
+    assert overlay.relays["relay-16"][1].counts["dropped_unsolved_puzzle"] == 2
+    assert overlay.relays["relay-16"][1].counts["circuits"] == 4
+
+
+async def test_a_relay_that_asks_for_too_much_work_is_no_circuit(overlay: Any, pool: Any) -> None:
+    greedy = Limits(creates_burst_per_link=1, creates_per_second_per_link=1, puzzle_bits=60, puzzle_most_bits=60)
+    await overlay.add_relay(16, limits=greedy)
+    assert await pool.build(_path(overlay, 16, 1, 2), lambda circuit: None) is not None
+    assert await pool.build(_path(overlay, 16, 1, 2), lambda circuit: None) is None
+
+
+async def test_a_relay_that_knows_only_the_newest_directory_is_asked_again_under_it(overlay: Any) -> None:
+    newest, forgotten = overlay.directory(), Directory(DirectoryRecord("test", 0, 1), 1)
+    ours = Directory(newest.record, 2, forgotten, time.time())
+    assert ours.settled_name(time.time()) == forgotten.name
+    pool = CircuitPool(overlay.draw, time.time, lambda: ours)
+    overlay.closers.insert(0, pool.close)
+    assert await pool.build(_path(overlay, 0, 1, 2), lambda circuit: None) is not None
+    assert overlay.relays["relay-00"][1].counts["dropped_foreign_directory"] == 1
+
+
+async def test_a_user_with_a_directory_of_somebody_elses_making_opens_nothing(overlay: Any) -> None:
+    fed = Directory(DirectoryRecord("test", 9, 9, b"", overlay.directory().record.entries), 9)
+    pool = CircuitPool(overlay.draw, time.time, lambda: fed)
+    overlay.closers.insert(0, pool.close)
+    assert await pool.build(_path(overlay, 0, 1, 2), lambda circuit: None) is None
+
+
+async def test_more_cells_than_any_window_cross_real_links_both_ways(overlay: Any, pool: Any) -> None:
+    """A clove of 256 cells up; then refused by a proxy that knows no such model node, which is one cell down."""
+    circuit = await pool.build(_path(overlay, 0, 1, 2), lambda circuit: None)
+    heard: asyncio.Queue[bytes] = asyncio.Queue()
+    circuit.attach(heard.put_nowait, lambda: None)
+    for data in hand_over_cells(b"z" * 20, b"t" * 16, bytes(GEOMETRY.max_clove)):
+        circuit.send(data)
+    async with asyncio.timeout(20):
+        assert decode_data(await heard.get()) == (Command.CLOSED, bytes((CloseReason.UNREACHABLE,)))
+    assert all(core._courier.waiting_cells == 0 for _, core, _ in overlay.relays.values())

@@ -14,6 +14,10 @@ def test_counters_and_gauges_are_read_live() -> None:
     text = generate_latest(registry).decode()
     assert "planetserve_relay_cells_total 3.0" in text
     assert 'planetserve_relay_dropped_total{reason="altered"} 2.0' in text
-    assert "planetserve_relay_open_circuits 4.0" in text and "planetserve_relay_open_links 5.0" in text
+    assert (
+        "planetserve_relay_open_circuits 4.0" in text
+        and "planetserve_relay_open_links 5.0" in text
+        and "planetserve_relay_queued_cells 6.0" in text
+    )
     counts["cells"] += 1
     assert "planetserve_relay_cells_total 4.0" in generate_latest(registry).decode()
