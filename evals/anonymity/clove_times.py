@@ -150,7 +150,7 @@ def draw(found: Samples, folder: Path) -> Path:
             kind, _, action = what.partition(" ")
             if action == verb:
                 colour = canvas.COLOURS[list(SIZES).index(label)]
-                shares = [step / 100 for step in range(100)]
+                shares = [step / 50 for step in range(50)]
                 axis.plot(
                     [quantile(values, each) / 1_000 for each in shares],
                     shares,

@@ -25,6 +25,7 @@ Trace = tuple[Array, Array]  # moments since the prompt left, sizes
 HEAD = 40  # how many of the first frames are features one by one
 SSE_OVERHEAD = 230  # bytes of a chat completion's chunk besides its text; any constant does
 STRICT_AT_MOST = 0.55
+SHOWN_S = 1.0
 NOW = 0.0
 MODES = (Mode.SPEEDY, Mode.DEFAULT, Mode.STRICT)
 
@@ -138,19 +139,26 @@ def _figure(label: str, name: str, found: float) -> Figure:
     return figure(identity, found, "AUC")
 
 
-def draw(answers: Sequence[Answer], folder: Path) -> Path:
-    """One answer per topic, as plain streaming and each mode show it."""
-    panels = ("plain", *(mode.name.lower() for mode in MODES))
-    canvas = Canvas(panels, width=3)
+def draw(figures: Sequence[Figure], answers: Sequence[Answer], folder: Path) -> Path:
+    """AUCs by way on the left; beside it one answer of each topic, as plain streaming and `default` show it."""
+    canvas = Canvas(("AUC by way of streaming", "plain: two answers", "default: the same two"), width=3.6)
+    ways = ("plain", *(mode.name.lower() for mode in MODES))
+    for number, label in enumerate(("modelled", "half_as_long", "recorded")):
+        areas = {each.id.rpartition(".")[2]: each.value for each in figures if f".{label}." in each.id}
+        canvas.axes[0].plot(
+            ways, [areas[way] for way in ways], "o", color=canvas.COLOURS[number], label=label.replace("_", " ")
+        )
+    canvas.axes[0].axhline(0.5, color=canvas.COLOURS[5], linewidth=0.8)
+    canvas.axes[0].axhline(STRICT_AT_MOST, color=canvas.COLOURS[3], linewidth=0.8, linestyle="--")
+    canvas.axes[0].set_ylim(0.3, 1.03)
     for topic in sorted({answer.topic for answer in answers}):
         answer = next(each for each in answers if each.topic == topic)
-        colour = canvas.COLOURS[0 if topic == TARGET else 1]
-        for axis, mode in zip(canvas.axes, (None, *MODES), strict=True):
-            moments, sizes = plain(answer) if mode is None else ticked(answer, mode)
-            offset = 0.0 if topic == TARGET else 0.004
-            axis.vlines(moments + offset, 0, sizes, colors=colour, linewidth=0.8, label=topic)
+        marker, colour = (".", canvas.COLOURS[0]) if topic == TARGET else ("x", canvas.COLOURS[1])
+        for axis, (moments, sizes) in zip(canvas.axes[1:], (plain(answer), ticked(answer, Mode.DEFAULT)), strict=True):
+            shown = moments < moments[0] + SHOWN_S
+            axis.plot(moments[shown], sizes[shown], marker, markersize=4, color=colour, label=topic)
             axis.set_xlabel("seconds", fontsize=8)
-    canvas.axes[0].set_ylabel("bytes on the user's links", fontsize=8)
+            axis.set_ylabel("bytes", fontsize=8)
     return canvas.save(folder, "reply_stream")
 
 
@@ -169,7 +177,7 @@ def main() -> int:
     head = ["answers", "way", "AUC", "error under guessing", "AUC of the count alone", "distinct counts", "seconds", "KiB"]
     note = f"{len(recorded)} recorded answers, {len(modelled)} modelled; seconds, KiB: mean of an answer"
     if not args.no_plot:
-        draw(recorded, args.plots)
+        draw(figures, recorded, args.plots)
     return emit("anonymity.reply_stream", [Table("Topic of an answer by its rhythm", head, rows, note)], figures, args.output)
 
 

@@ -101,6 +101,7 @@ def draw(found: dict[tuple[str, Mode, float], Estimate], folder: Path) -> Path:
                 label=mode.name.lower(),
             )
         axis.set_xscale("log")
+        axis.minorticks_off()
         axis.set_ylim(0, 1.03)
         axis.set_xlabel("prompts per second in the network", fontsize=8)
     canvas.axes[0].set_ylabel("matched by time alone", fontsize=8)
