@@ -148,11 +148,20 @@ def disperse(data: bytes, n: int, k: int) -> list[Buffer]:
     size = -(-len(data) // k)
     padded = data if len(data) == size * k else data.ljust(size * k, b"\0")
     parts: list[Buffer] = [padded[at : at + size] for at in range(0, size * k, size)]
-    if n == k + 1:
-        parts.append(_xor(parts))
-        return parts
-    fragments: list[Buffer] = _encoder(k, n).encode(parts, tuple(range(n)))
-    return fragments
+    if n != k + 1:
+        fragments: list[Buffer] = _encoder(k, n).encode(parts, tuple(range(n)))
+        return fragments
+    parts.append(_xor(parts) if size <= _SMALL_XOR else _xor_rows(padded, k, size))
+    return parts
+
+
+def _xor_rows(data: bytes, k: int, size: int) -> bytes:
+    """The XOR of the k parts of `data`, each of `size` bytes."""
+    rows = _array(data, np.uint8).reshape(k, size)
+    result = rows[0] ^ rows[1] if k > 1 else rows[0]
+    for row in range(2, k):
+        result ^= rows[row]
+    return result.tobytes()
 
 
 def gather(fragments: Mapping[int, Buffer], n: int, k: int, total: int) -> bytes:
