@@ -114,6 +114,7 @@ def node_view(identifier: bytes, record: NodeRecord) -> dict[str, Any]:
         "trusted": record.trusted,
         "address": record.address,
         "operator": record.family,
+        "hybrid": bool(record.hybrid_key),
         **{
             name: view[name]
             for name in (
@@ -153,7 +154,7 @@ def directory_view(record: DirectoryRecord) -> dict[str, Any]:
 
 
 def _keys(row: dict[str, Any]) -> dict[str, Any]:
-    return {name: row[name] for name in ("signing_key", "onion_key", "model_hash")}
+    return {**{name: row[name] for name in ("signing_key", "onion_key", "model_hash")}, "hybrid": bool(row["hybrid_key"])}
 
 
 def transcript_view(name: bytes, record: TranscriptRecord) -> dict[str, Any]:
