@@ -1,6 +1,5 @@
 """What is tried with set-ups: recorded ones and stolen keys, and users who were shown a directory of their own."""
 
-from typing import Any
 from unittest.mock import patch
 
 from evals.adversary.attack import Attack, Outcome, standing
@@ -50,9 +49,9 @@ class _Gullible(Directory):
 
     __slots__ = ()
 
-    @property
-    def names(self) -> Any:
-        return _Anything(super().names)
+    def __init__(self, record: DirectoryRecord, height: int) -> None:
+        super().__init__(record, height)
+        self.names = _Anything(self.names)
 
 
 def partitioned_user(defended: bool) -> Outcome:
