@@ -2,7 +2,7 @@
 
 A node that passed `credit_every` cells on says so to whom it got them from, who may then send as many more. Without credit,
 cells wait here; they cannot be more than the window, for whoever sends more than it has credit for loses the circuit.
-Implements `docs/overlay.md` section 4.
+Implements `docs/overlay.md` section 4, reasons in `docs/adr/0102-credit-windows.md`.
 """
 
 from collections import deque

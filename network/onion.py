@@ -4,7 +4,7 @@ Forward, every hop is an AEAD: it checks the tag, decrypts, puts the next hop's 
 appends a keyed filler that the user has foreseen, so that the next honest hop drops an altered cell and no hop learns its
 position. Backward, every hop adds a stream layer; only the user can check the end-to-end tag. Counters are nonces: links are
 ordered, so a replayed, reordered or lost cell fails. Ciphers are made on first use and keys replaced every so many cells.
-Implements `docs/overlay.md` section 4, reasons in `docs/adr/0032-layers.md`.
+Implements `docs/overlay.md` section 4, reasons in `docs/adr/0032-layers.md`, `0103-rekeying.md` and `0104-tag-behind.md`.
 """
 
 from collections.abc import Sequence

@@ -2,7 +2,7 @@
 
 Both carry the minute they were made, so a key has to be remembered only while its minute is acceptable; two generations
 of that length cover it, exactly. When a generation is full, everything new is refused until it ages: forgetting early
-would let replays pass.
+would let replays pass (`docs/adr/0101-admission-puzzle.md`).
 """
 
 from network.freshness import REMEMBER_SECONDS

@@ -77,7 +77,11 @@ class _Relay:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
         registry = CollectorRegistry()
-        registry.register(RelayMetrics(self._core.counts, lambda: len(self._core.circuits), lambda: self._server.links))
+        registry.register(
+            RelayMetrics(
+                self._core.counts, lambda: len(self._core.circuits), lambda: self._server.links, lambda: self._core.queued_cells
+            )
+        )
         ops = OpsServer(self._node.metrics, self._status, registry, self._neighbours.ops_routes())
         await ops.start()
         await self._chain.start()
@@ -132,6 +136,7 @@ class _Relay:
             "directory_height": self._chain.directory_now.height,
             "circuits": len(self._core.circuits),
             "links": self._server.links,
+            "queued_cells": self._core.queued_cells,
             "gossip": self._neighbours.status(),
             "counts": dict(self._core.counts),
         }

@@ -9,8 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 
 from network.cell import CellKind, DestroyReason, decode_cell, decode_credit, decode_destroy, destroy_cell, encode_cell
-from network.chain_records import DirectoryEntry
-from network.commands import CloseLink, Command, OpenLink
+from network.commands import Command, OpenLink
 from network.directory import Directory
 from network.errors import CryptoError, DecodeError, LocalProtocolError
 from network.events import CellsShed, Event, FrameArrived, HandoverArrived, LinkLost, LinkReady
@@ -24,6 +23,7 @@ from relay.circuit_table import SWEEP_SECONDS, CircuitTable, RelayedCircuit
 from relay.courier import Courier, RelayFlow
 from relay.entrance import Entrance, Refusal
 from relay.limits import Limits
+from relay.outward import OutwardLinks
 from relay.proxy import Proxy
 
 DEFAULT_LIMITS = Limits()
@@ -42,15 +42,13 @@ class RelayCore:
         "_directory",
         "_entrance",
         "_limits",
-        "_links_to",
         "_next_link",
         "_node_id",
-        "_opened",
+        "_outward",
         "_proxy",
         "_rng",
         "_sweep_at",
         "_terms",
-        "_unused_since",
         "circuits",
         "counts",
     )
@@ -71,14 +69,17 @@ class RelayCore:
         self._limits = limits
         self._terms = terms
         self._courier = Courier(limits)
-        self._links_to: dict[bytes, int] = {}
-        self._opened: set[int] = set()
-        self._unused_since: dict[int, float] = {}
         self._next_link = 0
+        self._outward = OutwardLinks(OpenLink, self.new_link, self._courier, limits.idle_link_seconds)
         self._sweep_at: float | None = None
         self.circuits = CircuitTable(limits)
         self.counts: Counter[str] = Counter()
         self._proxy = Proxy(directory, limits, self._courier, self.counts, self.new_link)
+
+    @property
+    def queued_cells(self) -> int:
+        """How many cells wait for credit or for a link."""
+        return self._courier.waiting_cells
 
     @property
     def onion_keys(self) -> tuple[OnionKey, ...]:
@@ -118,13 +119,8 @@ class RelayCore:
             self.counts["circuits_expired"] += 1
             self._destroy(circuit, DestroyReason.EXPIRED)
         self._proxy.close_unused(now)
-        for node, link in list(self._links_to.items()):
-            if self.circuits.uses(link):
-                self._unused_since.pop(link, None)
-            elif now - self._unused_since.setdefault(link, now) >= self._limits.idle_link_seconds:
-                del self._links_to[node], self._unused_since[link]
-                self._courier.order(CloseLink(link))
-        busy = len(self.circuits) or self._links_to or self._proxy.busy
+        self._outward.close_unused(self.circuits.uses, now)
+        busy = len(self.circuits) or len(self._outward) or self._proxy.busy
         self._sweep_at = now + SWEEP_SECONDS if busy else None
         return self._courier.take()
 
@@ -138,7 +134,7 @@ class RelayCore:
             self._drop("malformed")
             return
         self.counts["cells"] += count
-        if link in self._opened:
+        if link in self._outward:
             self._on_outer_frame(link, frame, now)
         else:
             self._on_inner_frame(link, frame, now)
@@ -274,7 +270,7 @@ class RelayCore:
         node = self._directory().get(handshake.next_hop)
         if node is None or node.role != Role.RELAY or node.node_id == self._node_id:
             return None
-        link_out, id_out = self._link_to(node), self._rng(LINK_ID)
+        link_out, id_out = self._outward.to(node), self._rng(LINK_ID)
         self._courier.control(link_out, encode_cell(id_out, CellKind.CREATE, handshake.rest))
         forward = RelayFlow(self._terms, name, self._courier.outlet(link_out), name)
         backward = RelayFlow(self._terms, name, inward, (link_out, id_out))
@@ -283,18 +279,8 @@ class RelayCore:
         circuit.handshake = handshake
         return circuit
 
-    def _link_to(self, node: DirectoryEntry) -> int:
-        link = self._links_to.get(node.node_id)
-        if link is None:
-            link = self._links_to[node.node_id] = self.new_link()
-            self._opened.add(link)
-            self._courier.order(OpenLink(link, node))
-        return link
-
     def _on_link_lost(self, link: int, now: float) -> None:
-        self._links_to = {node: held for node, held in self._links_to.items() if held != link}
-        self._unused_since.pop(link, None)
-        self._opened.discard(link)
+        self._outward.lost(link)
         for circuit in self.circuits.on_link(link):
             self._destroy(circuit, tell_inner=circuit.link_in != link, tell_outer=circuit.link_out != link)
         self._proxy.on_link_lost(link, now)

@@ -2,7 +2,7 @@
 
 A link is given a few frames' worth of cells at a time and says when they are written, so what waits, waits here, in its
 circuit's flow, and whoever has waited longest can be found. Links take turns among their circuits.
-Implements `docs/overlay.md` section 4.
+Implements `docs/overlay.md` section 4, reasons in `docs/adr/0102-credit-windows.md`.
 """
 
 from collections.abc import Iterator

@@ -2,7 +2,7 @@
 
 A set-up costs a relay three public-key operations and its sender a random number. So a relay that has much to do, a link
 that brings many set-ups, and a replay set that fills up all ask for a puzzle to be solved; checking one costs a few hashes.
-Implements `docs/overlay.md` section 3.
+Implements `docs/overlay.md` section 3, reasons in `docs/adr/0101-admission-puzzle.md`.
 """
 
 from collections.abc import Callable, Sequence
@@ -70,15 +70,18 @@ class Entrance:
         """Forget how much a link brought."""
         self._rates.pop(link, None)
 
+    def load(self, now: float) -> int:
+        """How much there is to do, in percent of what this relay can: set-ups of the last second, or the replay set."""
+        return max(100 * self._load.count(now) // self._limits.creates_per_second, self._replays.fullness)
+
     def _effort(self, link: int, now: float) -> int:
         """How many zero bits the next set-up on this link must show; 0 while there is little to do."""
         limits = self._limits
-        load = max(100 * self._load.count(now) // limits.creates_per_second, self._replays.fullness)
         bucket = self._rates.get(link)
         if bucket is None:
             bucket = self._rates[link] = _Bucket(limits.creates_burst_per_link, now)
         is_free = bucket.take(limits.creates_per_second_per_link, limits.creates_burst_per_link, now)
-        above = load - limits.puzzle_above_percent
+        above = self.load(now) - limits.puzzle_above_percent
         if above <= 0:
             return 0 if is_free else limits.puzzle_bits
         return min(limits.puzzle_bits + above // 10, limits.puzzle_most_bits)

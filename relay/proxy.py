@@ -9,8 +9,7 @@ from collections.abc import Callable
 
 from network.cell import CloseReason, HandOverReader, decode_data, encode_data
 from network.cell import Command as DataCommand
-from network.chain_records import DirectoryEntry
-from network.commands import CloseLink, OpenCloveLink, SendHandover
+from network.commands import OpenCloveLink, SendHandover
 from network.directory import Directory
 from network.errors import DecodeError
 from network.geometry import GEOMETRY
@@ -19,6 +18,7 @@ from network.ids import Role
 from relay.circuit_table import RelayedCircuit
 from relay.courier import Courier
 from relay.limits import Limits
+from relay.outward import OutwardLinks
 
 _CLOSING = {Handover.END: CloseReason.FINISHED, Handover.REFUSED: CloseReason.REFUSED}
 
@@ -26,17 +26,7 @@ _CLOSING = {Handover.END: CloseReason.FINISHED, Handover.REFUSED: CloseReason.RE
 class Proxy:
     """Every circuit that ends here, by (clove link, return token)."""
 
-    __slots__ = (
-        "_circuits",
-        "_counts",
-        "_courier",
-        "_directory",
-        "_held",
-        "_limits",
-        "_links_to",
-        "_new_link",
-        "_unused_since",
-    )
+    __slots__ = ("_circuits", "_counts", "_courier", "_directory", "_held", "_limits", "_outward")
 
     def __init__(
         self,
@@ -50,16 +40,14 @@ class Proxy:
         self._limits = limits
         self._courier = courier
         self._counts = counts
-        self._new_link = new_link
+        self._outward = OutwardLinks(OpenCloveLink, new_link, courier, limits.idle_link_seconds)
         self._circuits: dict[tuple[int, bytes], RelayedCircuit] = {}
-        self._links_to: dict[bytes, int] = {}
-        self._unused_since: dict[int, float] = {}
         self._held = 0
 
     @property
     def busy(self) -> bool:
         """Whether any clove link is open."""
-        return bool(self._links_to)
+        return len(self._outward) > 0
 
     def on_data(self, circuit: RelayedCircuit, data: bytes, now: float) -> None:
         """The user's data reached the last hop. Raises DecodeError when it is not what may come next."""
@@ -108,8 +96,7 @@ class Proxy:
 
     def on_link_lost(self, link: int, now: float) -> None:
         """The model node on this clove link is gone: tell every user who waits for it."""
-        self._links_to = {node: held for node, held in self._links_to.items() if held != link}
-        self._unused_since.pop(link, None)
+        self._outward.lost(link)
         waiting = [key for key in self._circuits if key[0] == link]
         for key in waiting:
             circuit = self._circuits.pop(key)
@@ -129,12 +116,7 @@ class Proxy:
     def close_unused(self, now: float) -> None:
         """Close clove links that have carried nothing for a while."""
         used = {link for link, _ in self._circuits}
-        for node, link in list(self._links_to.items()):
-            if link in used:
-                self._unused_since.pop(link, None)
-            elif now - self._unused_since.setdefault(link, now) >= self._limits.idle_link_seconds:
-                del self._links_to[node], self._unused_since[link]
-                self._courier.order(CloseLink(link))
+        self._outward.close_unused(used.__contains__, now)
 
     def _hand_over(self, circuit: RelayedCircuit, request: HandOverReader, clove: bytes, now: float) -> None:
         self._forget_gathering(circuit)
@@ -143,7 +125,7 @@ class Proxy:
             self._counts["dropped_unknown_model_node"] += 1
             self._close(circuit, CloseReason.UNREACHABLE, now)
             return
-        link = self._link_to(node)
+        link = self._outward.to(node)
         if (link, request.token) in self._circuits:
             self._counts["dropped_token_in_use"] += 1
             self._close(circuit, CloseReason.REFUSED, now)
@@ -153,13 +135,6 @@ class Proxy:
         self._counts["cloves_handed_over"] += 1
         kind = Handover.RESUME if request.resumes else Handover.CLOVE
         self._courier.order(SendHandover(link, encode_handover(kind, request.token, clove)))
-
-    def _link_to(self, node: DirectoryEntry) -> int:
-        link = self._links_to.get(node.node_id)
-        if link is None:
-            link = self._links_to[node.node_id] = self._new_link()
-            self._courier.order(OpenCloveLink(link, node))
-        return link
 
     def _forget_gathering(self, circuit: RelayedCircuit) -> None:
         if circuit.gathering is not None:

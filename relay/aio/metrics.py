@@ -12,10 +12,13 @@ DROPPED = "dropped_"
 class RelayMetrics(Collector):
     """Reads the core's counters when asked; costs nothing in between."""
 
-    def __init__(self, counts: Counter[str], circuits: Callable[[], int], links: Callable[[], int]) -> None:
+    def __init__(
+        self, counts: Counter[str], circuits: Callable[[], int], links: Callable[[], int], queued: Callable[[], int]
+    ) -> None:
         self._counts = counts
         self._circuits = circuits
         self._links = links
+        self._queued = queued
 
     def collect(self) -> Iterator[CounterMetricFamily | GaugeMetricFamily]:
         """Every family at its present value."""
@@ -28,3 +31,4 @@ class RelayMetrics(Collector):
         yield dropped
         yield GaugeMetricFamily("planetserve_relay_open_circuits", "Circuits through this relay", value=self._circuits())
         yield GaugeMetricFamily("planetserve_relay_open_links", "Links of this relay, both ways", value=self._links())
+        yield GaugeMetricFamily("planetserve_relay_queued_cells", "Cells that wait for credit or a link", value=self._queued())

@@ -291,7 +291,7 @@ def test_more_cells_than_a_window_pass_both_ways(make_world: Any) -> None:
     assert world.relays["r2"].counts["cloves_handed_over"] == 1
     _backward_cells(world, 100)
     assert len(world.data[1]) >= 100 and circuit.state is State.OPEN
-    assert all(core._courier.waiting_cells == 0 for core in world.relays.values())
+    assert all(core.queued_cells == 0 for core in world.relays.values())
     credits = Counter(source[0] for source, _, raw in world.tapped if len(raw) == 1024 and raw[8] == CellKind.CREDIT)
     assert set(credits) == {"u", "r0", "r1", "r2"}
 
@@ -310,7 +310,7 @@ def test_a_user_who_gives_no_credit_makes_no_relay_hold_more_than_a_window_and_t
     circuit = world.opened()
     world.tamper = _swallow_credit("u")
     _backward_cells(world, 20)
-    held = {name: core._courier.waiting_cells for name, core in world.relays.items()}
+    held = {name: core.queued_cells for name, core in world.relays.items()}
     assert len(world.data[1]) == 8 and sum(held.values()) == 12
     assert all(cells <= SMALL.window for cells in held.values()) and circuit.state is State.OPEN
 
@@ -349,7 +349,7 @@ def test_a_slow_user_costs_the_circuit_that_waited_longest_when_the_relay_is_ful
     world.do("r0", core.on_event(FrameArrived(second.link_out, frame[: 5 * 1024]), world.now))
     world.deliver()
     assert (slow.state, other.state) == (State.CLOSED, State.OPEN) and core.counts["circuits_shed"] == 1
-    assert core._courier.waiting_cells == 21
+    assert core.queued_cells == 21
 
 
 def test_a_circuit_goes_on_over_rekeying_and_ends_when_its_keys_are_spent(make_world: Any) -> None:

@@ -66,6 +66,26 @@ def test_unsolved_set_ups_do_not_count_as_work() -> None:
     assert isinstance(entrance.open(1, _set_up(17), NOW), RelayHandshake)
 
 
+def test_with_ten_times_the_capacity_in_unsolved_set_ups_honest_ones_get_through() -> None:
+    """Ten seconds at a capacity of 40 a second: 400 a second of garbage on links of their own, 5 honest ones."""
+    entrance = _entrance(creates_per_second=40, puzzle_bits=8, puzzle_most_bits=12, creates_burst_per_link=10)
+    honest = opened = 0
+    for step in range(4_000):
+        now = NOW + step / 400
+        entrance.open(step % 200, draw(1015), now)
+        if step % 80 == 0:
+            honest, bits = honest + 1, 0
+            for _ in range(4):
+                found = entrance.open(1_000, _set_up(bits, now), now)
+                if isinstance(found, RelayHandshake):
+                    opened += 1
+                    break
+                assert found.reason is DestroyReason.BUSY
+                bits = found.effort
+    assert opened >= 0.95 * honest == 0.95 * 50
+    assert entrance.load(now) <= 150
+
+
 def test_a_wrong_solution_is_none() -> None:
     entrance = _entrance(creates_burst_per_link=1, creates_per_second_per_link=1, puzzle_bits=12)
     assert _effort(entrance, 1, NOW) == 0
@@ -75,14 +95,14 @@ def test_a_wrong_solution_is_none() -> None:
 
 
 def test_a_replay_costs_nothing_and_a_full_set_asks_for_work_before_it_refuses() -> None:
-    entrance = _entrance(replay_keys=10, puzzle_bits=2, puzzle_most_bits=5, creates_burst_per_link=1000)
+    entrance = _entrance(replay_keys=10, puzzle_bits=9, puzzle_most_bits=12, creates_burst_per_link=1000)
     body = _set_up()
     assert isinstance(entrance.open(1, body, NOW), RelayHandshake)
     assert entrance.open(1, body, NOW) == Refusal("replayed_create")
     for _ in range(9):
-        assert isinstance(entrance.open(1, _set_up(7), NOW), RelayHandshake)
-    assert _effort(entrance, 1, NOW) == 5
-    assert entrance.open(1, _set_up(7), NOW) == Refusal("replay_set_full", DestroyReason.BUSY)
+        assert isinstance(entrance.open(1, _set_up(13), NOW), RelayHandshake)
+    assert _effort(entrance, 1, NOW) == 12
+    assert entrance.open(1, _set_up(13), NOW) == Refusal("replay_set_full", DestroyReason.BUSY)
 
 
 @pytest.mark.parametrize("body", [bytes(1015), b"\x05" * 1015])

@@ -139,4 +139,4 @@ async def test_more_cells_than_any_window_cross_real_links_both_ways(overlay: An
         circuit.send(data)
     async with asyncio.timeout(20):
         assert decode_data(await heard.get()) == (Command.CLOSED, bytes((CloseReason.UNREACHABLE,)))
-    assert all(core._courier.waiting_cells == 0 for _, core, _ in overlay.relays.values())
+    assert all(core.queued_cells == 0 for _, core, _ in overlay.relays.values())

@@ -10,7 +10,7 @@ from relay.aio.metrics import RelayMetrics
 def test_counters_and_gauges_are_read_live() -> None:
     counts = Counter({"cells": 3, "dropped_altered": 2})
     registry = CollectorRegistry()
-    registry.register(RelayMetrics(counts, lambda: 4, lambda: 5))
+    registry.register(RelayMetrics(counts, lambda: 4, lambda: 5, lambda: 6))
     text = generate_latest(registry).decode()
     assert "planetserve_relay_cells_total 3.0" in text
     assert 'planetserve_relay_dropped_total{reason="altered"} 2.0' in text
