@@ -29,7 +29,7 @@ from network.request_times import Marks
 from network.resume import ResumeNote, seal_note
 from network.sealing import DEFAULT_SEALING, Sealing
 
-FIRST_PIECE_SECONDS = 20.0  # the model node waits 10 s for cloves
+FIRST_PIECE_SECONDS = 12.0  # the model node waits 10 s for cloves, and replies as soon as it has enough
 NEXT_PIECE_SECONDS = 30.0  # a piece comes with every tick; a reply that lacks ways home waits 15 s for fresh ones
 NEXT_FRAME_SECONDS = 180.0  # an engine may read a long prompt for as long
 LINGER_SECONDS = 10.0  # beyond the ticks to the bucket's end
@@ -42,6 +42,7 @@ class Session:
     """One prompt and its reply. Path p carries clove `_order[p]` there, and brings the reply cloves of that number home."""
 
     __slots__ = (
+        "_behind",
         "_drained",
         "_given_up",
         "_heard",
@@ -98,6 +99,7 @@ class Session:
         self._given_up: set[int] = set()
         self._drained: set[int] = set()
         self._heard = dict.fromkeys(self._live, now)
+        self._behind: dict[int, tuple[float, int]] = {}  # how much others brought since a path's last, and since when
         self._replacements = MAX_REPLACEMENTS
         self._unreachable = 0
         self._next = 0
@@ -183,6 +185,7 @@ class Session:
         except DecodeError as error:
             return self._end(ReplyTruncated(f"the model node broke the protocol: {error}"))
         self._heard[path] = now
+        self._count_behind(path, now)
         commands: list[Command] = []
         if self._reader.released > before:
             self._on_pieces(first=before == 0, now=now)
@@ -193,8 +196,10 @@ class Session:
         if self._reader.ended:
             cut = ReplyTruncated("the model node ended the reply without its final frame")
             return [*commands, *self._blame_the_missing(), *self._end(cut)]
-        if self.finished or self._reader.released == before:
+        if self.finished or not self.started:
             return commands
+        if self._reader.released == before:
+            return self._replace_the_stuck(now)
         return [*commands, *self._replace_the_silent(now)]
 
     def _on_pieces(self, *, first: bool, now: float) -> None:
@@ -290,6 +295,21 @@ class Session:
                 commands += self._replace(path)
             elif now - self._heard[path] > LAG_SECONDS:
                 commands += [BlamePath(path, "it brings nothing although the others do"), *self._lose(path)]
+        return commands
+
+    def _count_behind(self, path: int, now: float) -> None:
+        """This path brought something. The others' clock runs from the n-th clove they lack: fewer may be of one piece."""
+        counted = {other: self._behind.get(other, (now, 0)) for other in self._live - {path}}
+        self._behind = {
+            other: (since if cloves >= GEOMETRY.n else now, cloves + 1) for other, (since, cloves) in counted.items()
+        }
+
+    def _replace_the_stuck(self, now: float) -> list[Command]:
+        """Relays that hang break no link: too few paths bring the answer, and nothing says that the others will not."""
+        commands: list[Command] = []
+        for path, (since, cloves) in sorted(self._behind.items()):
+            if cloves > GEOMETRY.n and now - since > LAG_SECONDS and path in self._live - self._drained:
+                commands += [BlamePath(path, "it brings nothing although others do"), *self._lose(path)]
         return commands
 
     def _blame_the_missing(self) -> list[Command]:

@@ -27,6 +27,7 @@ log = logging.getLogger(__name__)
 
 ASK_SECONDS = 5.0
 PER_SECOND, BURST = 20.0, 200.0  # requests of one host; all nodes of one machine are one host
+MOST_ASKED = 8  # questions that wait for an answer
 PULLED_GUARDS = 2
 PULL_PERIODS = 1.5
 
@@ -79,12 +80,22 @@ class Gossiper:
         self._dialer = dialer
         self._rng = rng
         self._clock = clock
+        self._asking: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
-        """Until cancelled (run it as a task, once the node listens)."""
-        while True:
-            await asyncio.gather(*(self._ask(peer) for peer in self._gossip.peers(self._clock())))
-            await asyncio.sleep(self._gossip.period() * (0.75 + self._rng(1)[0] / 512))
+        """Until cancelled (run it as a task, once the node listens). Who does not answer holds nobody up."""
+        try:
+            while True:
+                peers = self._gossip.peers(self._clock()) if len(self._asking) < MOST_ASKED else []
+                for peer in peers:
+                    task = asyncio.create_task(self._ask(peer))
+                    self._asking.add(task)
+                    task.add_done_callback(self._asking.discard)
+                await asyncio.sleep(self._gossip.period() * (0.75 + self._rng(1)[0] / 512))
+        finally:
+            for task in self._asking:
+                task.cancel()
+            await asyncio.gather(*self._asking, return_exceptions=True)
 
     async def _ask(self, peer: DirectoryEntry) -> None:
         question = self._gossip.question(self._clock())

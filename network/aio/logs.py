@@ -61,12 +61,12 @@ class JsonFormatter(logging.Formatter):
 
 
 class _WithoutPeers(logging.Filter):
-    """aiohttp logs the address and the words of whoever sends what it cannot read. That is the sender's fault, so nothing
-    is said; a failure of ours is, without the address."""
+    """aiohttp logs the address and the words of whoever sends what it cannot read, or leaves before it is answered. That is
+    the sender's fault, so nothing is said; a failure of ours is, without the address."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Whether the record is kept."""
-        if record.exc_info and isinstance(record.exc_info[1], HttpProcessingError):
+        if record.exc_info and isinstance(record.exc_info[1], (HttpProcessingError, ConnectionError)):
             return False
         record.msg, record.args = "a request could not be served", ()
         return True

@@ -129,7 +129,7 @@ class UserNode:
         """The reply's frames, in order, up to FINAL or FAILED. Close the generator to cancel at the model node.
 
         Raises NoCircuits, ReplyTimeout, ReplyTruncated or RequestTooLong. Until the model node replies, a request
-        whose circuits die is sent again over others.
+        whose circuits die, or bring nothing, is sent again over others.
         """
         give_up = asyncio.get_running_loop().time() + deadline_s
         watch = _Watch((mode or self._mode).name.lower())
@@ -145,8 +145,8 @@ class UserNode:
                         yield frame
                         if frame.kind in TERMINAL:
                             return
-                except NoCircuits as error:
-                    if isinstance(error, ModelUnreachable) or attempt == ATTEMPTS:
+                except (NoCircuits, ReplyTimeout) as error:
+                    if not _may_send_again(error, attempt, run):
                         raise
                 finally:
                     self._leave(run)
@@ -194,6 +194,13 @@ class UserNode:
         run.task.add_done_callback(lambda task: self._lingering.pop(task, None))
         if len(self._lingering) > MAX_LINGERING:
             next(iter(self._lingering.values())).cancel()
+
+
+def _may_send_again(error: SessionError, attempt: int, run: SessionRun) -> bool:
+    """Whether other circuits may do better. Silence has two causes, relays that hang and a model node that does; so once."""
+    if isinstance(error, ReplyTimeout):
+        return attempt == 1 and run.session.ended and not run.session.started
+    return not isinstance(error, ModelUnreachable) and attempt < ATTEMPTS
 
 
 class _Watch:

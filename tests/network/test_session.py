@@ -27,7 +27,14 @@ from network.message import pack_message, unpack_message
 from network.modes import PACES, Mode
 from network.reply import ReplyWriter, stream_of
 from network.resume import is_proven, open_note
-from network.session import FIRST_PIECE_SECONDS, LAG_SECONDS, MAX_REPLACEMENTS, NEXT_FRAME_SECONDS, NEXT_PIECE_SECONDS, Session
+from network.session import (
+    FIRST_PIECE_SECONDS,
+    LAG_SECONDS,
+    MAX_REPLACEMENTS,
+    NEXT_FRAME_SECONDS,
+    NEXT_PIECE_SECONDS,
+    Session,
+)
 from network.sida import combine
 
 NOW = 1_800_000_000.0
@@ -246,6 +253,20 @@ def test_a_path_that_falls_silent_is_replaced(session: Session, model: ModelEnd,
         >> four
         << [DeliverFrame(DELTA), (lambda command: isinstance(command, BlamePath) and command.path == 2), ReplacePath(2)]
     )
+
+
+def test_paths_that_hang_are_replaced_though_no_piece_comes_together(session: Session, model: ModelEnd, playbook: Any) -> None:
+    book = playbook(session)
+    accept(book, model)
+    book.now = NOW + 100  # a pause of all is no one's fault
+    for _ in range(16):
+        book.now += 0.25
+        for event in model.write(paths=(0, 1)):
+            (book >> event).nothing()
+    book.now = NOW + 100.25 + LAG_SECONDS + 1
+    (one,) = model.write(paths=(0,))
+    stuck = [lambda command, path=path: isinstance(command, BlamePath) and command.path == path for path in (2, 3)]
+    book >> one << [stuck[0], ReplacePath(2), stuck[1], ReplacePath(3)]
 
 
 def test_a_hidden_end_is_waited_for_after_the_caller_has_everything(session: Session, model: ModelEnd, playbook: Any) -> None:
