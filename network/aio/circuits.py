@@ -32,6 +32,9 @@ MAX_BITS = 20  # the most zero bits that a puzzle may ask of this user: about a 
 LINGER_SECONDS = 1.0
 SLICE = 2_000  # candidates tried in one go: about two milliseconds
 
+# A link to a first relay carries nobody's cells but ours, a window of each circuit at most: more than a relay's links may hold.
+MAX_OWN_CELLS = 1 << 16
+
 
 class OpenCircuit:
     """A circuit as its user sees it: three relays, data in and out, an end."""
@@ -115,7 +118,7 @@ class _GuardLink:
     def __init__(self, number: int, relay: DirectoryEntry) -> None:
         self.number = number
         self.relay = relay
-        self.queue = CellQueue()
+        self.queue = CellQueue(MAX_OWN_CELLS)
         self.writer = LinkWriter(self.queue, pads=True)
         self.circuits: dict[bytes, OpenCircuit] = {}
         self.task: asyncio.Task[None] | None = None
