@@ -127,6 +127,12 @@ class GuardSet:
         guard = self._find(node_id)
         if guard is None:
             return
+        silent = [
+            each for each in self.guards if each.retry_at > now and each.failures == 1 and each.tried_at > self._reached_at
+        ]
+        if len(silent) >= self.rules.count:
+            for each in silent:  # our network was down and is back: those that failed meanwhile have a second try now
+                each.retry_at = now
         self._reached_at = now
         if guard.failures:
             guard.clear()

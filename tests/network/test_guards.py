@@ -106,6 +106,23 @@ def test_backups_are_added_only_for_guards_that_are_down_while_others_answer(
     assert len(guards.guards) == 9 and len(guards.pick(directory, NOW + 61, 4)) == 4
 
 
+def test_after_an_outage_those_that_failed_in_it_are_tried_again(
+    directory: Directory, guards: GuardSet, draw: Callable[[int], bytes]
+) -> None:
+    sample = [guard.node_id for guard in guards.guards]
+    for node in sample[:4]:
+        guards.reached(node, NOW)
+        guards.confirm(node, NOW)
+    for node in sample[:4]:
+        guards.unreachable(node, NOW + 10)
+    guards.reached(sample[4], NOW + 11)
+    assert _ids(guards.pick(directory, NOW + 11, 4)) == sample[:4], "our network was back in the middle of trying"
+    for node in sample[:4]:
+        guards.unreachable(node, NOW + 12)
+    guards.reached(sample[4], NOW + 13)
+    assert not set(sample[:4]) & set(_ids(guards.pick(directory, NOW + 14, 4))), "now it is they who are down"
+
+
 def test_relays_that_restart_one_after_another_move_no_guard(
     directory: Directory, guards: GuardSet, draw: Callable[[int], bytes]
 ) -> None:
