@@ -161,7 +161,8 @@ def _xor_rows(data: bytes, k: int, size: int) -> bytes:
     result = rows[0] ^ rows[1] if k > 1 else rows[0]
     for row in range(2, k):
         result ^= rows[row]
-    return result.tobytes()
+    parity: bytes = result.tobytes()
+    return parity
 
 
 def gather(fragments: Mapping[int, Buffer], n: int, k: int, total: int) -> bytes:
