@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from network.config import Address, NodeConfig, Table, known_tables, node_config
+from serving_node.limits import Limits, limits_of
 from serving_node.routing import POLICIES
 
 ENGINES = ("embedded", "vllm")
@@ -41,15 +42,16 @@ class ServingConfig:
     node: NodeConfig
     engine: EngineConfig
     policy: str
+    limits: Limits
 
 
 def from_mapping(raw: Mapping[str, object], home: Path) -> ServingConfig:
     """The checked settings of one model node; `home` is the folder of its file. Raises ConfigError naming the key."""
-    known_tables(raw, ("node", "engine", "routing"))
+    known_tables(raw, ("node", "engine", "routing", "limits"))
     routing = Table(raw, "routing", optional=True)
     policy = routing.text("policy", "ttft", choices=sorted(POLICIES))
     routing.done()
-    return ServingConfig(node_config(raw, home, "public"), _engine(Table(raw, "engine"), home), policy)
+    return ServingConfig(node_config(raw, home, "public"), _engine(Table(raw, "engine"), home), policy, limits_of(raw))
 
 
 def _engine(table: Table, home: Path) -> EngineConfig:

@@ -21,13 +21,10 @@ from network.message import unpack_message
 from network.replay import ReplaySet
 from network.resume import open_note
 from network.sida import combine
+from serving_node.limits import DEFAULT, Limits
 from serving_node.replies import Replies
 from serving_node.replying import Return
 
-GATHER_SECONDS = 10.0
-MAX_MESSAGES = 4096
-MAX_BYTES = 64 * 1024 * 1024
-MAX_PER_LINK = 256  # cloves of one proxy whose sisters have not come yet
 MAX_TOTAL = GEOMETRY.padded_message(CELL_BUCKETS[-1], Seal.X25519.overhead) + COMMITMENT + TAG
 
 
@@ -44,9 +41,23 @@ class _Message:
 class Inbox:
     """All requests of one model node. `opener` holds its keys, which change every day."""
 
-    __slots__ = ("_accept_plain", "_by_return", "_held", "_messages", "_on_link", "_replays", "_replies", "counts", "opener")
+    __slots__ = (
+        "_accept_plain",
+        "_by_return",
+        "_held",
+        "_limits",
+        "_messages",
+        "_on_link",
+        "_replays",
+        "_replies",
+        "counts",
+        "opener",
+    )
 
-    def __init__(self, onion_private: bytes, hybrid_private: bytes = b"", *, accept_plain: bool = False) -> None:
+    def __init__(
+        self, onion_private: bytes, hybrid_private: bytes = b"", *, accept_plain: bool = False, limits: Limits = DEFAULT
+    ) -> None:
+        self._limits = limits
         self._accept_plain = accept_plain
         self.opener = Opener(OnionPrivate(onion_private, hybrid_private))
         self._messages: dict[bytes, _Message] = {}  # in the order in which their time runs out
@@ -55,7 +66,7 @@ class Inbox:
         self._replays = ReplaySet()
         self._held = 0
         self.counts: Counter[str] = Counter()
-        self._replies = Replies(self.counts)
+        self._replies = Replies(self.counts, limits)
 
     def __len__(self) -> int:
         """Requests that gather or are answered."""
@@ -137,7 +148,7 @@ class Inbox:
             return self._refuse(way, "inbox_full")
         message = self._messages.get(key)
         if message is None:
-            message = self._messages[key] = _Message(clove, now + GATHER_SECONDS)
+            message = self._messages[key] = _Message(clove, now + self._limits.gathering_seconds)
         message.returns[clove.slice.index] = way
         message.cloves[clove.slice.index] = clove
         self._by_return[way] = (key, clove.slice.index)
@@ -155,7 +166,7 @@ class Inbox:
             return "stale_clove"
         if self._replies.gathered(clove.message_id) == clove.gathering:
             return None
-        if self._on_link[way[0]] >= MAX_PER_LINK:
+        if self._on_link[way[0]] >= self._limits.cloves_per_link:
             return "link_full"
         if message is None:
             return "replayed_message" if clove.message_id in self._replays else None
@@ -180,7 +191,9 @@ class Inbox:
 
     def _is_full(self, clove: Clove) -> bool:
         is_new = clove.gathering not in self._messages
-        return (is_new and len(self) >= MAX_MESSAGES) or self._held + len(clove.slice.fragment) > MAX_BYTES
+        return (is_new and len(self) >= self._limits.messages) or self._held + len(
+            clove.slice.fragment
+        ) > self._limits.gathering_bytes
 
     def _open(self, key: bytes, message: _Message, now: float) -> list[Command]:
         slices = {index: clove.slice for index, clove in message.cloves.items()}

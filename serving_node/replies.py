@@ -15,6 +15,7 @@ from network.handover import Handover, encode_handover
 from network.inference import ReplyFrame
 from network.modes import Mode
 from network.resume import ResumeNote, is_proven
+from serving_node.limits import DEFAULT, Limits
 from serving_node.replying import Reply, Return
 
 
@@ -31,10 +32,11 @@ class _Running:
 class Replies:
     """All replies that are running, or that ended a moment ago. Sessions are numbered from 1."""
 
-    __slots__ = ("_alarms", "_by_session", "_by_way", "_counts", "_running", "_sessions")
+    __slots__ = ("_alarms", "_by_session", "_by_way", "_counts", "_limits", "_running", "_sessions")
 
-    def __init__(self, counts: Counter[str]) -> None:
+    def __init__(self, counts: Counter[str], limits: Limits = DEFAULT) -> None:
         self._counts = counts
+        self._limits = limits
         self._running: dict[bytes, _Running] = {}
         self._by_session: dict[int, bytes] = {}
         self._by_way: dict[Return, tuple[bytes, int]] = {}
@@ -63,7 +65,9 @@ class Replies:
     ) -> tuple[int, list[Command]]:
         """A request is complete: (its session, the first piece)."""
         self._sessions += 1
-        running = self._running[message_id] = _Running(Reply(secret, message_id, mode, now), self._sessions, gathering)
+        running = self._running[message_id] = _Running(
+            Reply(secret, message_id, mode, now, self._limits), self._sessions, gathering
+        )
         self._by_session[running.session] = message_id
         for index, way in ways.items():
             running.reply.arrived |= 1 << index

@@ -10,12 +10,9 @@ from network.geometry import GEOMETRY
 from network.inference import ReplyFrame
 from network.modes import PACES, Mode, bucket_of
 from network.reply import ReplyWriter, stream_of
+from serving_node.limits import DEFAULT, Limits
 
-RESUME_SECONDS = 15.0  # how long a reply waits for ways home when fewer than k are left, and for stragglers when it is over
 CATCH_UP = 8  # kept pieces that a fresh way brings with every tick, or twice a burst
-MAX_ATTACHED = 36  # ways that one reply has had, all in all
-MAX_WAITING = 8 * 1024 * 1024  # bytes that were said and wait for their tick
-MAX_KEPT = 4 * 1024 * 1024  # bytes of pieces that were sent
 
 Return = tuple[int, bytes]  # clove link, return token
 
@@ -29,6 +26,7 @@ class Reply:
         "_behind",
         "_closing",
         "_kept",
+        "_limits",
         "_next_tick",
         "_pace",
         "_parts",
@@ -41,7 +39,8 @@ class Reply:
         "ways",
     )
 
-    def __init__(self, secret: bytes, message_id: bytes, mode: Mode, now: float) -> None:
+    def __init__(self, secret: bytes, message_id: bytes, mode: Mode, now: float, limits: Limits = DEFAULT) -> None:
+        self._limits = limits
         self.secret = secret
         self.ways: dict[int, Return] = {}
         self.arrived = 0  # bit i: clove i came and opened
@@ -67,7 +66,7 @@ class Reply:
     def attach(self, index: int, way: Return, released: int | None = None) -> bool:
         """Send clove `index` over this way from now on, and what the user lacks since piece `released`. False: impossible."""
         sent = self._base + len(self._parts)
-        if way[1] in self._attached or len(self._attached) >= MAX_ATTACHED:
+        if way[1] in self._attached or len(self._attached) >= self._limits.ways_per_reply:
             return False
         if released is not None and not self._base <= released <= sent:
             return False
@@ -88,14 +87,14 @@ class Reply:
         if self.over:
             return False
         if len(self.ways) < GEOMETRY.k and self.deadline is None:
-            self.deadline = now + RESUME_SECONDS
+            self.deadline = now + self._limits.resume_seconds
         return not self.ways
 
     def say(self, frames: Iterable[ReplyFrame], *, end: bool) -> bool:
         """Queue frames; `end` says that nothing follows. False when more waits than may."""
         self._stream += stream_of(frames)
         self._closing = self._closing or end
-        return len(self._stream) <= MAX_WAITING
+        return len(self._stream) <= self._limits.waiting_bytes
 
     def tick(self, now: float) -> list[tuple[Return, bytes]]:
         """What leaves at this tick: shares that a fresh way lacks, then the next piece."""
@@ -127,7 +126,7 @@ class Reply:
         full = not self._pace.bucketed or bucket_of(number + 1) == number + 1
         self.over = self._closing and not self._stream and full
         if self.over:
-            self.deadline = now + RESUME_SECONDS
+            self.deadline = now + self._limits.resume_seconds
         self._keep(part)
         return self._write(number, part, [index for index in self.ways if index not in self._behind])
 
@@ -152,7 +151,7 @@ class Reply:
         """Keep a piece for those who lack it; the oldest go when it is too much, and ways that lag as far with them."""
         self._parts.append(part)
         self._kept += len(part)
-        while self._kept > MAX_KEPT:
+        while self._kept > self._limits.kept_bytes:
             self._kept -= len(self._parts.pop(0))
             self._base += 1
         for index, number in list(self._behind.items()):

@@ -18,6 +18,7 @@ from network.hpke import Opener
 from network.inference import FrameKind, ReplyFrame
 from network.link_gate import LinkGate
 from serving_node.inbox import Inbox
+from serving_node.limits import DEFAULT, Limits
 
 log = logging.getLogger(__name__)
 
@@ -67,8 +68,9 @@ class CloveServer:
         clock: Callable[[], float] = time.time,
         *,
         hybrid_private: bytes = b"",
+        limits: Limits = DEFAULT,
     ) -> None:
-        self._inbox = Inbox(onion_private, hybrid_private)
+        self._inbox = Inbox(onion_private, hybrid_private, limits=limits)
         self._handler = handler
         self._clock = clock
         self._gate = LinkGate()

@@ -85,7 +85,7 @@ class Sidecar:
         )
         metrics.watch(self._answering.admission)
         self._inflight: set[asyncio.Task[None]] = set()
-        self._cloves = CloveServer(keys.onion.current.x25519, self._on_cloves, os.urandom)
+        self._cloves = CloveServer(keys.onion.current.x25519, self._on_cloves, os.urandom, limits=config.limits)
         self._keeper = KeyKeeper(node.keys, keys, self._entry, self._use_keys, os.urandom, hybrid=True)
         self._keeper.start()
         gate = ForwardGate(keys.node_id, group, lambda: self._chain.directory_now)

@@ -22,7 +22,8 @@ from network.hpke import OnionPrivate, seal_to
 from network.inference import FrameKind, ReplyFrame
 from network.message import pack_message
 from network.sida import Slice, split
-from serving_node.inbox import GATHER_SECONDS, Inbox
+from serving_node.inbox import Inbox
+from serving_node.limits import DEFAULT, Limits
 
 NOW = 1_800_000_000.0
 PRIVATE = bytes(range(1, 33))
@@ -86,9 +87,9 @@ def test_yesterdays_key_opens_until_it_is_turned_away(inbox: Inbox) -> None:
 def test_two_cloves_make_nothing_and_are_forgotten(inbox: Inbox) -> None:
     two = cloves()[:2]
     assert give(inbox, two) == []
-    assert inbox.next_deadline() == NOW + GATHER_SECONDS
-    assert inbox.expire(NOW + GATHER_SECONDS - 1) == []
-    assert inbox.expire(NOW + GATHER_SECONDS) == [refused(two[0]), refused(two[1])]
+    assert inbox.next_deadline() == NOW + DEFAULT.gathering_seconds
+    assert inbox.expire(NOW + DEFAULT.gathering_seconds - 1) == []
+    assert inbox.expire(NOW + DEFAULT.gathering_seconds) == [refused(two[0]), refused(two[1])]
     assert inbox.next_deadline() is None and inbox.counts["dropped_incomplete"] == 1
 
 
@@ -196,7 +197,7 @@ def test_a_proxy_that_rewrites_the_hashes_of_a_plain_clove_gathers_alone(order: 
     events[0] = plain_arrivals([forged, *four[1:]])[0]
     answers = [command for index in order for command in inbox.on_event(events[index], NOW)]
     assert answers.count(StartReply(1, b"a prompt")) == 1
-    late = inbox.expire(NOW + GATHER_SECONDS)
+    late = inbox.expire(NOW + DEFAULT.gathering_seconds)
     assert refused(four[0]) in answers + late, "its path is told"
 
 
@@ -215,15 +216,15 @@ def test_the_user_going_cancels_at_once(inbox: Inbox) -> None:
     assert inbox.on_event(cancel[2], NOW) == [] and inbox.reply(1, [], end=True) == [] and len(inbox) == 0
 
 
-def test_one_proxy_cannot_fill_the_table(inbox: Inbox, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("serving_node.inbox.MAX_PER_LINK", 3)
+def test_one_proxy_cannot_fill_the_table() -> None:
+    inbox = Inbox(PRIVATE, limits=Limits(cloves_per_link=3))
     lone = [replace(cloves(message_id=bytes([n]) * 16)[0], token=bytes([n]) * 16) for n in range(5)]
     for clove in lone:
         inbox.on_event(arrival(clove, link=7), NOW)
     assert inbox.counts["dropped_link_full"] == 2 and len(inbox) == 3
     assert inbox.on_event(HandoverArrived(7, encode_handover(Handover.CANCEL, lone[0].token)), NOW) == [] and len(inbox) == 2
     inbox.on_event(arrival(lone[4], link=7), NOW)
-    inbox.expire(NOW + GATHER_SECONDS)
+    inbox.expire(NOW + DEFAULT.gathering_seconds)
     assert len(inbox) == 0 and inbox.counts["dropped_link_full"] == 2
     for clove in cloves(message_id=b"w" * 16):
         inbox.on_event(arrival(clove, link=7), NOW)
@@ -246,8 +247,8 @@ def test_a_request_needs_as_many_ways_back_as_cloves(inbox: Inbox) -> None:
     assert give(inbox, [four[3]]) == [StartReply(1, b"a prompt")]
 
 
-def test_the_table_is_bounded(inbox: Inbox, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("serving_node.inbox.MAX_MESSAGES", 2)
+def test_the_table_is_bounded() -> None:
+    inbox = Inbox(PRIVATE, limits=Limits(messages=2))
     for number in range(3):
         give(inbox, cloves(message_id=bytes([number]) * 16)[:1] if number == 0 else [])
         inbox.on_event(
@@ -256,8 +257,8 @@ def test_the_table_is_bounded(inbox: Inbox, monkeypatch: pytest.MonkeyPatch) -> 
     assert inbox.counts["dropped_inbox_full"] == 1
 
 
-def test_who_fills_the_table_makes_room_for_others(inbox: Inbox, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("serving_node.inbox.MAX_MESSAGES", 6)
+def test_who_fills_the_table_makes_room_for_others() -> None:
+    inbox = Inbox(PRIVATE, limits=Limits(messages=6))
     lone = [replace(cloves(message_id=bytes([n]) * 16)[0], token=bytes([99, n]) * 8) for n in range(6)]
     for number, clove in enumerate(lone):
         inbox.on_event(arrival(clove, link=50 + number % 2), NOW)

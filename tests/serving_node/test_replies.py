@@ -15,13 +15,15 @@ from network.inference import FrameKind, ReplyFrame
 from network.modes import PACES, Mode
 from network.reply import ReplyReader
 from network.resume import ResumeNote, proof_of
+from serving_node.limits import DEFAULT, Limits
 from serving_node.replies import Replies
-from serving_node.replying import MAX_ATTACHED, RESUME_SECONDS, Reply
+from serving_node.replying import Reply
 
 NOW = 1_800_000_000.0
 SECRET, MESSAGE = b"r" * 32, b"m" * 16
 ACCEPTED = ReplyFrame(0, FrameKind.ACCEPTED)
 FINAL = ReplyFrame(1, FrameKind.FINAL, b"end")
+RESUME_SECONDS, MAX_ATTACHED = DEFAULT.resume_seconds, DEFAULT.ways_per_reply
 TICK = PACES[Mode.DEFAULT].tick_s
 
 
@@ -32,9 +34,9 @@ def token_of(link: int) -> bytes:
 class Ends:
     """One reply at the model node, and the user who reads it. Clove i goes home over link i at first."""
 
-    def __init__(self, mode: Mode = Mode.DEFAULT, links: Any = range(4)) -> None:
+    def __init__(self, mode: Mode = Mode.DEFAULT, links: Any = range(4), limits: Limits = DEFAULT) -> None:
         self.counts: Counter[str] = Counter()
-        self.replies = Replies(self.counts)
+        self.replies = Replies(self.counts, limits)
         self.reader = ReplyReader(SECRET, MESSAGE)
         self.index_of = {link: link for link in range(4)}
         self.frames: list[ReplyFrame] = []
@@ -221,10 +223,8 @@ def test_who_may_not_resume() -> None:
     assert ends.counts["resumed"] == MAX_ATTACHED - 4
 
 
-def test_what_waits_and_what_is_kept_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("serving_node.replying.MAX_KEPT", 5 * GEOMETRY.piece)
-    monkeypatch.setattr("serving_node.replying.MAX_WAITING", 30 * GEOMETRY.piece)
-    ends = Ends()
+def test_what_waits_and_what_is_kept_is_bounded() -> None:
+    ends = Ends(limits=Limits(kept_bytes=5 * GEOMETRY.piece, waiting_bytes=30 * GEOMETRY.piece))
     ends.deaf = {2}
     ends.say(ReplyFrame(0, FrameKind.DELTA, bytes(20 * GEOMETRY.piece)))
     ends.run(12 * TICK)
