@@ -52,8 +52,8 @@ def examine(name: str, strings: Sequence[bytes]) -> Verdict:
     """Entropy, chi-square and serial correlation of all bytes, and chi-square of every offset."""
     rows = np.frombuffer(b"".join(strings), np.uint8).reshape(len(strings), -1)
     counts = np.bincount(rows.ravel(), minlength=256)
-    columns = rows.T if len(rows) >= LEAST_ROWS else []
-    by_offset = [chi_square_p(np.bincount(column, minlength=256)) for column in columns]
+    judged_rows = rows if len(rows) >= LEAST_ROWS else rows[:, :0]
+    by_offset = [chi_square_p(np.bincount(column, minlength=256)) for column in judged_rows.T]
     limit = LEAST_P / rows.shape[1]
     uneven = tuple(offset for offset, p in enumerate(by_offset) if p < limit)
     return Verdict(name, rows.size, entropy(counts), chi_square_p(counts), serial(rows), min(by_offset, default=1.0), uneven)

@@ -188,7 +188,7 @@ def entropy_position_known(f: float, nodes: int) -> float:
     return (1.0 - f) * log2(honest) / log2(nodes)
 
 
-def pattern_entropy(bad: tuple[bool, ...], f: float, honest: float) -> float:
+def pattern_entropy(bad: tuple[bool, ...], honest: float) -> float:
     """Bits left after one path whose malicious hops are `bad`, when the last hop knows that it is the last and l is public.
 
     Colluders on one path know how many honest hops lie between them, and the last hop anchors them. Without it the run of
@@ -204,7 +204,7 @@ def entropy_last_hop_knows(f: float, hops: int, nodes: int) -> float:
     expected = 0.0
     for bad in product((False, True), repeat=hops):
         weight = f ** sum(bad) * (1.0 - f) ** (hops - sum(bad))
-        expected += weight * pattern_entropy(bad, f, honest)
+        expected += weight * pattern_entropy(bad, honest)
     return expected / log2(nodes)
 
 

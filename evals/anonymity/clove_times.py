@@ -118,7 +118,13 @@ def _reply(text: bytes) -> dict[str, float]:
 
     written = spent(write)
     read: list[ReplyFrame] = []
-    decrypted = spent(lambda: [read.extend(reader.add(path, clove)) for path, clove in cloves if path < GEOMETRY.k])
+
+    def open_cloves() -> None:
+        for path, clove in cloves:
+            if path < GEOMETRY.k:
+                read.extend(reader.add(path, clove))
+
+    decrypted = spent(open_cloves)
     assert [frame.payload for frame in read] == [text, b""]
     return {"answer prepare": written, "answer decrypt": decrypted}
 

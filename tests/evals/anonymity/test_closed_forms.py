@@ -84,7 +84,7 @@ def test_the_sound_posterior_has_the_right_limits() -> None:
 
 def test_what_the_last_hop_knows() -> None:
     honest = 900.0
-    bits = {bad: forms.pattern_entropy(bad, 0.1, honest) for bad in product((False, True), repeat=3)}
+    bits = {bad: forms.pattern_entropy(bad, honest) for bad in product((False, True), repeat=3)}
     assert bits[False, False, False] == pytest.approx(log2(honest))
     assert bits[False, False, True] == pytest.approx(log2(honest - 1)) == bits[False, True, True]
     assert bits[True, False, True] == bits[True, True, False] == bits[True, True, True] == pytest.approx(0.0)
