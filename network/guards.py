@@ -93,10 +93,13 @@ class GuardSet:
         relays = [each for each in directory.relays() if each.trusted]
         if len({each.family for each in relays}) < GEOMETRY.n * GEOMETRY.hops:
             return  # no path set can be built yet, and the first relays to be listed should not become everybody's guards
-        wanted = max(2 * self.rules.count, len(self.guards) + self._missing(directory, now))
-        wanted = min(wanted, self.rules.limit(len(relays)))
-        if wanted > len(self.guards):
-            self._sample(relays, directory, wanted - len(self.guards), now, rng)
+        # Those that are not listed may come back, and keep their places, but must not fill the sample for good.
+        listed = sum(not guard.unlisted_since for guard in self.guards)
+        wanted = max(2 * self.rules.count - len(self.guards), self._missing(directory, now))
+        count = min(wanted, self.rules.limit(len(relays)) - listed)
+        if count > 0:
+            self._sample(relays, directory, count, now, rng)
+            self._forget_unlisted()
 
     def pick(
         self,
@@ -222,6 +225,11 @@ class GuardSet:
             life = DAY * (low + (high - low) * int.from_bytes(rng(4)) / 2**32)
             self.guards.append(Guard(relay.node_id, now, now + life))
             self.changed = True
+
+    def _forget_unlisted(self) -> None:
+        gone = sorted((guard for guard in self.guards if guard.unlisted_since), key=lambda guard: guard.unlisted_since)
+        for guard in gone[: max(0, len(self.guards) - self.rules.most_sample)]:
+            self.guards.remove(guard)
 
     def _set_right(self, guard: Guard, now: float) -> None:
         """A clock that was ahead once must not keep a guard away, or alive, for longer than the rules say."""

@@ -200,6 +200,15 @@ def test_a_clock_that_was_ahead_is_forgiven(directory: Directory, guards: GuardS
     assert guards.guards[1].expires_at == NOW + 120 * DAY
 
 
+def test_a_network_that_was_made_anew_finds_guards(directory_of: Any, draw: Callable[[int], bytes]) -> None:
+    guards = GuardSet(RULES)
+    for time in range(30):
+        made_anew = directory_of([f"family-{i}" for i in range(16)])
+        guards.refresh(made_anew, NOW + 60 * time, draw)
+        assert len(guards.pick(made_anew, NOW + 60 * time, 4)) == 4
+        assert len(guards.guards) <= RULES.most_sample
+
+
 def test_a_directory_that_is_empty_for_a_while_forgets_nobody(
     directory: Directory, guards: GuardSet, draw: Callable[[int], bytes]
 ) -> None:
