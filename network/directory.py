@@ -22,7 +22,7 @@ class Directory:
     not every node learns of a new one in the same second: `names`, newest first, of which `name` is its own.
     """
 
-    __slots__ = ("_by_id", "_known", "_names", "hash", "height", "record")
+    __slots__ = ("_by_id", "_names", "hash", "height", "name", "names", "record")
 
     def __init__(self, record: DirectoryRecord, height: int, before: "Directory | None" = None, since: float = 0.0) -> None:
         self.record = record
@@ -33,18 +33,9 @@ class Directory:
         if previous and previous not in (name for name, _ in earlier):
             earlier = ((previous, 0.0), *earlier)  # one that came and went unseen
         self._names: tuple[tuple[bytes, float], ...] = ((self.hash[:DIRECTORY_NAME], since), *earlier)[:REMEMBERED]
-        self._known = tuple(name for name, _ in self._names)
+        self.names = tuple(name for name, _ in self._names)
+        self.name = self.names[0]
         self._by_id = {entry.node_id: entry for entry in record.entries}
-
-    @property
-    def name(self) -> bytes:
-        """What handshakes call it."""
-        return self._known[0]
-
-    @property
-    def names(self) -> tuple[bytes, ...]:
-        """Its name and those of the directories before it, newest first."""
-        return self._known
 
     def settled_name(self, now: float) -> bytes:
         """The newest name that every node has had time to learn; this directory's own when there is none."""

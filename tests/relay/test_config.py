@@ -7,6 +7,7 @@ import pytest
 
 from network.errors import ConfigError
 from relay.config import from_mapping
+from relay.limits import Limits
 
 NODE = {
     "name": "relay-03",
@@ -32,3 +33,10 @@ def test_a_relay_reads_the_common_table(tmp_path: Path) -> None:
 def test_what_cannot_be_used_stops_the_start(tmp_path: Path, wrong: dict[str, Any]) -> None:
     with pytest.raises(ConfigError):
         from_mapping(wrong, tmp_path)
+
+
+def test_limits_are_read_and_an_impossible_one_stops_the_start(tmp_path: Path) -> None:
+    assert from_mapping({"node": NODE}, tmp_path).limits == Limits()
+    assert from_mapping({"node": NODE, "limits": {"circuits": 7}}, tmp_path).limits == Limits(circuits=7)
+    with pytest.raises(ConfigError, match="puzzle_bits"):
+        from_mapping({"node": NODE, "limits": {"puzzle_bits": 0}}, tmp_path)
