@@ -11,7 +11,7 @@ from network.aio.keys import KeyFileError, NodeKeys, save
 from network.chain_records import DirectoryEntry
 from network.freshness import Rng
 from network.hpke import OnionPrivate
-from network.onion_keys import completed, turned
+from network.onion_keys import KeyRing, completed, turned
 
 log = logging.getLogger(__name__)
 
@@ -40,15 +40,12 @@ class KeyKeeper:
         self._rng = rng
         self._hybrid = hybrid
         self._clock = clock
+        self._stuck = False
 
     def start(self) -> None:
-        """Put the node's keys to use, with what their file lacks. Raises KeyFileError."""
-        ring = completed(self.keys.onion, self._clock(), self._rng, hybrid=self._hybrid)
-        if ring != self.keys.onion:
-            keys = replace(self.keys, onion=ring)
-            save(self._path, keys)
-            self.keys = keys
-        self._use(ring.generations)
+        """Put the node's keys to use, with what their file lacks if it can be written."""
+        self._store(completed(self.keys.onion, self._clock(), self._rng, hybrid=self._hybrid))
+        self._use(self.keys.onion.generations)
 
     async def run(self) -> None:
         """Do what is due, until cancelled."""
@@ -58,17 +55,25 @@ class KeyKeeper:
 
     def check(self) -> None:
         """Do what is due now. A file that cannot be written leaves the keys as they are."""
-        held = self.keys.onion
-        ring = turned(held, self._entry(), self._clock(), self._rng)
-        if ring == held:
+        held = self.keys.onion.generations
+        self._store(turned(self.keys.onion, self._entry(), self._clock(), self._rng))
+        if self.keys.onion.generations != held:
+            self._use(self.keys.onion.generations)
+            log.info("changed the onion keys that are accepted", extra={"fields": {"keys": len(self.keys.onion.generations)}})
+
+    def _store(self, ring: KeyRing) -> None:
+        """Make `ring` the node's, on the disk first."""
+        if ring == self.keys.onion:
             return
         keys = replace(self.keys, onion=ring)
         try:
             save(self._path, keys)
         except KeyFileError as error:
-            log.warning("the onion key cannot be changed; it is tried again", extra={"fields": {"reason": error}})
+            if not self._stuck:
+                log.warning(
+                    "the onion keys stay as they are until their file can be written", extra={"fields": {"reason": error}}
+                )
+            self._stuck = True
             return
         self.keys = keys
-        if ring.generations != held.generations:
-            self._use(ring.generations)
-            log.info("changed the onion keys that are accepted", extra={"fields": {"keys": len(ring.generations)}})
+        self._stuck = False

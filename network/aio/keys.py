@@ -92,7 +92,11 @@ def create(path: Path) -> NodeKeys:
 def save(path: Path, keys: NodeKeys) -> None:
     """Replace what `path` holds by newer onion keys of the same node; after a crash it holds the old or the new whole."""
     try:
-        os.replace(_write_beside(path, keys), path)
+        partial = _write_beside(path, keys)
+        try:
+            os.replace(partial, path)
+        finally:
+            partial.unlink(missing_ok=True)
         folder = os.open(path.parent, os.O_RDONLY)
         try:
             os.fsync(folder)

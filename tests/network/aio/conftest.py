@@ -35,6 +35,7 @@ class Overlay:
         self.closers: list[Callable[[], Awaitable[Any]]] = []
         self.liars: dict[str, DirectorySummary] = {}  # relays that say they route by another directory
         self.keys: dict[str, SigningKey] = {}
+        self.model_keys: dict[str, tuple[bytes, bytes]] = {}
         self.hushed: set[str] = set()  # relays of which gossip says nothing
         self.clock: Callable[[], float] = time.time
 
@@ -101,6 +102,7 @@ class Overlay:
     ) -> tuple[CloveServer, DirectoryEntry]:
         private, second = self.draw(32), self.draw(96) if hybrid else b""
         server = CloveServer(private, handler, self.draw, hybrid_private=second)
+        self.model_keys["model-0"] = (private, second)
         address, runner = await self._serve(server.routes())
         self.closers += [server.close, runner.cleanup]
         return server, self._enter(Role.MODEL, "model-0", address, private, hybrid=hybrid_public(second) if hybrid else b"")

@@ -86,6 +86,25 @@ def test_a_full_disk_leaves_the_keys_as_they_are(tmp_path: Path, monkeypatch: py
     assert len(node.used[-1]) == 2
 
 
+def test_a_file_that_cannot_be_written_does_not_keep_a_node_from_serving(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    node = Node(tmp_path / "keys.json", hybrid=True)
+    bare = node.keeper.keys.onion
+
+    def read_only(*_: object) -> None:
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr("os.replace", read_only)
+    node.keeper.start()
+    assert node.used[-1] == bare.generations and not node.keeper.keys.hybrid_public
+    node.ledger_hears()
+    for _ in range(3):
+        node.pass_hours(24)
+    assert node.used[-1] == bare.generations and len(caplog.records) == 1, "told once"
+    assert list(tmp_path.iterdir()) == [node.path]
+
+
 def test_save_is_what_load_reads(tmp_path: Path) -> None:
     keys = create(tmp_path / "keys.json")
     save(tmp_path / "keys.json", keys)
