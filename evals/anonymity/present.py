@@ -79,7 +79,7 @@ class Canvas:
 
     def __init__(self, panels: Sequence[str], width: float = 4.4) -> None:
         self._pyplot = _pyplot()
-        self.figure, axes = self._pyplot.subplots(1, len(panels), figsize=(width * len(panels), 3.9), squeeze=False)
+        self.figure, axes = self._pyplot.subplots(1, len(panels), figsize=(width * len(panels), 4.0), squeeze=False)
         self.axes = list(axes[0])
         for axis, title in zip(self.axes, panels, strict=True):
             axis.set_title(title, fontsize=9)
@@ -92,7 +92,7 @@ class Canvas:
         """Write NAME.svg and NAME.png; `legends` are the panels that get one (all of them otherwise)."""
         for number, axis in enumerate(self.axes):
             if (legends is None or number in legends) and axis.get_legend_handles_labels()[0]:
-                axis.legend(fontsize=7, frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.17), ncols=2)
+                axis.legend(fontsize=7, frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2)
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / f"{name}.svg"
         self.figure.tight_layout()
