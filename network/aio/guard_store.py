@@ -17,6 +17,7 @@ class GuardStore:
     def __init__(self, path: Path, chain_id: str) -> None:
         self._path = path
         self._chain_id = chain_id
+        self._one_at_a_time = asyncio.Lock()
 
     def load(self, rules: GuardRules) -> GuardSet:
         """The kept guards, or none yet. Raises ConfigError when the file cannot be used."""
@@ -34,5 +35,9 @@ class GuardStore:
             ) from error
 
     async def save(self, guards: GuardSet) -> None:
-        """Replace the file. Raises OSError."""
-        await asyncio.to_thread(replace, self._path, guards_to_json(guards, self._chain_id))
+        """Replace the file. Raises OSError. A cancelled writing goes on, and the next one waits for it."""
+        await asyncio.shield(asyncio.ensure_future(self._write(guards_to_json(guards, self._chain_id))))
+
+    async def _write(self, text: str) -> None:
+        async with self._one_at_a_time:
+            await asyncio.to_thread(replace, self._path, text)

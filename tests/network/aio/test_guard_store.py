@@ -1,10 +1,13 @@
 """The guards' file: private, replaced whole, bounded, and refused with a remedy when it is damaged."""
 
+import asyncio
 import stat
+import threading
 from pathlib import Path
 
 import pytest
 
+from network.aio.files import replace
 from network.aio.guard_store import GuardStore
 from network.errors import ConfigError
 from network.guard_file import LONGEST_FILE
@@ -40,3 +43,26 @@ async def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: p
     with pytest.raises(OSError, match="No space"):
         await store.save(GuardSet(RULES))
     assert store.load(RULES).guards == GUARDS.guards and len(list(tmp_path.iterdir())) == 1
+
+
+async def test_a_cancelled_writing_ends_before_the_next_begins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    go, running, most = threading.Event(), 0, 0
+
+    def slow(path: Path, text: str) -> None:
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        go.wait(10)
+        replace(path, text)
+        running -= 1
+
+    monkeypatch.setattr("network.aio.guard_store.replace", slow)
+    store = GuardStore(tmp_path / "guards.json", "chain")
+    first = asyncio.create_task(store.save(GuardSet(RULES)))
+    await asyncio.sleep(0.01)
+    first.cancel()
+    second = asyncio.create_task(store.save(GUARDS))
+    await asyncio.sleep(0.01)
+    go.set()
+    await second
+    assert first.cancelled() and most == 1 and store.load(RULES).guards == GUARDS.guards
