@@ -86,6 +86,7 @@ class Machine:
         self.network = network
         self.name = name
         self._links = 0
+        self.retired = False
         self.behaviour = Behaviour()
 
     def behave(self, behaviour: Behaviour) -> None:
@@ -146,7 +147,9 @@ class CoreMachine(Machine):
         self.do(self._core.on_event(event, self.network.clock.now))
 
     def do(self, commands: list[Command]) -> None:
-        """Carry out what the core asks for."""
+        """Carry out what the core asks for, unless another has taken its place."""
+        if self.retired:
+            return
         for command in commands:
             match command:
                 case SendCell(link, raw) | SendHandover(link, raw):

@@ -13,6 +13,7 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
+from evals.adversary.behaviour import Behaviour
 from evals.adversary.clock import VirtualClock
 from evals.adversary.machines import Answer, Machine, ModelMachine, RelayMachine, echo
 from evals.adversary.user import UserMachine
@@ -145,6 +146,17 @@ class VirtualNetwork:
         self.down.add(name)
         for end in self.wires.of(name):
             self.wires.cut(end)
+
+    def revive(self, name: str) -> RelayMachine:
+        """The relay runs again and is honest; what it knew is gone when it had stopped."""
+        relay = self.relays[name]
+        if name in self.down:
+            self.down.discard(name)
+            relay.retired = True
+            relay = self.relays[name] = RelayMachine(self, relay.entry, relay.private, self.limits, self._relay_rng.get(name))
+            self.machines[name] = relay
+        relay.behave(Behaviour())
+        return relay
 
     def settle(self, patience: float = 60.0) -> None:
         """Go on until no byte is under way."""

@@ -82,7 +82,7 @@ class Wires:
     def cut(self, source: End) -> None:
         """Break a link. Both ends notice, after all that is being done; what is under way is lost."""
         for end in (source, self.peer(source)):
-            if end is not None:
+            if end is not None and end in self._directions:
                 self._directions.pop(end).open = False
                 self.refuse(end)
 
