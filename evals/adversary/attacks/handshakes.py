@@ -1,5 +1,6 @@
 """What is tried with set-ups: recorded ones and stolen keys, and users who were shown a directory of their own."""
 
+from typing import Any
 from unittest.mock import patch
 
 from evals.adversary.attack import Attack, Outcome, standing
@@ -7,7 +8,7 @@ from evals.adversary.network import CHAIN, VirtualNetwork
 from network.chain_records import DirectoryRecord
 from network.crypto import exchange
 from network.directory import Directory
-from network.geometry import GEOMETRY, KEY, KIND, LINK_ID
+from network.geometry import DIRECTORY_NAME, GEOMETRY, KEY, KIND, LINK_ID
 from network.handshake import OnionKey, RelayHandshake
 
 BODY = LINK_ID + KIND
@@ -49,9 +50,10 @@ class _Gullible(Directory):
 
     __slots__ = ()
 
-    def __init__(self, record: DirectoryRecord, height: int) -> None:
-        super().__init__(record, height)
-        self.names = _Anything(self.names)
+    @property
+    def names(self) -> Any:
+        """Whatever is asked for."""
+        return _Anything((self.hash[:DIRECTORY_NAME],))
 
 
 def partitioned_user(defended: bool) -> Outcome:
