@@ -74,6 +74,7 @@ class Gossip:
         self._key = key
         self._own_id = None if key is None else node_id(key.public)
         self._address = address
+        self._most_strangers = 0 if key is None else NEWCOMERS
         self._heard: dict[bytes, _Heard] = {}
         self._strangers: dict[bytes, _Heard] = {}
         self._pushed = Allowance(PUSHED * 8, MAX_NODES)
@@ -173,9 +174,14 @@ class Gossip:
 
     def _take(self, beats: Iterable[Heartbeat], now: float, allowance: Allowance) -> Iterator[None]:
         """Believe what is newer, timely and signed. One bad signature ends it: no honest peer passes it on."""
-        verified = 0
+        verified = strangers = 0
         for beat in beats:
             if len(beat.signing_key) == 0 or not self._is_news(beat, now):
+                continue
+            # Anybody can sign for keys of his own: who makes up nodes must not use up the work that listed ones are due.
+            is_stranger = self._directory().get(beat.node_id) is None
+            strangers += is_stranger
+            if is_stranger and strangers > self._most_strangers:
                 continue
             if not allowance.take(now):
                 self.counts["over_allowance"] += 1

@@ -7,7 +7,7 @@ from typing import Any
 import openai
 
 MODEL = "smollm2-135m-instruct"
-DEAD = ("relay-3", "relay-11")
+DEAD = ("relay-03", "relay-11")
 
 
 def gossip(localnet: Any, fetch: Callable[[str], str]) -> dict[str, Any]:
@@ -36,13 +36,13 @@ def test_dead_relays_are_noticed_answers_go_on_and_they_return(localnet: Any, fe
 
 
 def test_the_doctor_finds_what_is_well_and_what_is_not(localnet: Any) -> None:
-    for name in ("relay-0", "model-0", "gateway"):
+    for name in ("relay-00", "model-0", "gateway"):
         done = localnet.run("doctor", name, "--home", str(localnet.home), "--output", "json", check=False)
         document = json.loads(done.stdout)
         assert done.returncode == 0 and document["well"], document
-    localnet.localnet("kill", "relay-5")
-    done = localnet.run("doctor", "relay-5", "--home", str(localnet.home), "--output", "json", check=False)
+    localnet.localnet("kill", "relay-05")
+    done = localnet.run("doctor", "relay-05", "--home", str(localnet.home), "--output", "json", check=False)
     bad = [finding["check"] for finding in json.loads(done.stdout)["findings"] if finding["verdict"] == "bad"]
     assert done.returncode == 1 and bad == ["process", "port"]
-    localnet.localnet("start", "relay-5")
-    localnet.until(lambda: localnet.node("relay-5")["state"] == "running", "relay-5 is back")
+    localnet.localnet("start", "relay-05")
+    localnet.until(lambda: localnet.node("relay-05")["state"] == "running", "relay-05 is back")

@@ -200,6 +200,16 @@ def test_strangers_fill_a_small_table_and_work_is_rationed(town: Town) -> None:
     assert node.counts["heartbeats"] < 4096
 
 
+def test_made_up_nodes_use_up_nobodys_due(town: Town) -> None:
+    made_up = [make_heartbeat(SigningKey(town.draw.randbytes(32)), CHAIN, NOW, "x:1", 1) for _ in range(NEWCOMERS + 9)]
+    listed = [make_heartbeat(key, CHAIN, NOW, f"10.0.0.{number}:1", 5) for number, key in enumerate(town.keys)]
+    node, (user, _) = town.nodes[node_id(town.keys[0].public)], user_of(town)
+    for core, strangers in ((node, NEWCOMERS), (user, 0)):
+        list(core.on_answer(message(*made_up, *listed), NOW))
+        assert core.newcomers(NOW) == strangers
+        assert core.counts["heartbeats"] == strangers + len(town.keys) - (core is node)
+
+
 def test_what_is_no_news_is_not_passed_on_and_is_forgotten(town: Town) -> None:
     node = town.nodes[sorted(town.nodes)[0]]
     for number, key in enumerate(town.keys):
