@@ -55,6 +55,10 @@ class _Gullible(Directory):
         """Whatever is asked for."""
         return _Anything((self.hash[:DIRECTORY_NAME],))
 
+    @names.setter
+    def names(self, names: object) -> None:
+        """What it is called makes no difference."""
+
 
 def partitioned_user(defended: bool) -> Outcome:
     """A user is shown a list of its own: the attacker's relays, and a few honest ones it is to be recognised at."""
