@@ -9,6 +9,7 @@ import random
 import sys
 
 from evals.overlay.flood import flood
+from evals.overlay.goals import show_goals
 from evals.overlay.loopback import latency
 from evals.overlay.messages import SIZES, dispersal, requests, seals, wire
 from evals.overlay.relays import cores, creates, layers, path_sets
@@ -22,7 +23,10 @@ def main() -> int:
     parser.add_argument("--output", choices=("table", "json"), default="table")
     parser.add_argument("--repeat", type=int, default=40, help="rounds per figure; the median counts")
     options = parser.parse_args()
-    show("overlay", measure(random.Random(7), options.repeat), options.output)
+    rows = measure(random.Random(7), options.repeat)
+    show("overlay", rows, options.output)
+    if options.output == "table":
+        show_goals(rows)
     return 0
 
 

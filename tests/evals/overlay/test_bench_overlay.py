@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from evals.overlay.goals import GOALS
+
 ROOT = Path(__file__).parents[3]
 KEYS = {"id", "value", "unit", "baseline", "baseline_value", "ratio", "goal", "holds", "published", "published_value"}
 
@@ -50,3 +52,13 @@ def test_figures_that_no_clock_decides_are_exact(document: Any) -> None:
     }
     assert held == {"x25519.pow2": True, "x25519.padme": True, "hybrid.pow2": False, "hybrid.padme": False}
     assert by_id["split.1k"]["published_value"] == 51.8
+
+
+def test_every_goal_is_judged(document: Any) -> None:
+    held = {figure["id"]: figure["holds"] for figure in document["figures"]}
+    assert [goal.number for goal in GOALS] == list(range(1, 16))
+    for goal in GOALS:
+        assert goal.elsewhere or goal.figures
+        assert all(held[name] is not None for name in goal.figures), goal
+    judged = {name for goal in GOALS for name in goal.figures}
+    assert judged == {name for name, verdict in held.items() if verdict is not None}
