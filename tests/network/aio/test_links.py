@@ -128,7 +128,7 @@ async def test_a_hand_over_link_gives_up_on_a_reader_that_does_not_read() -> Non
     link = HandoverLink(7, heard.append, LinkLimits(queued_bytes=1_000_000))
     link.on_frame(b"raw")
     assert heard == [HandoverArrived(7, b"raw")]
-    async with joined(sleeping) as socket, asyncio.timeout(20):
+    async with joined(sleeping) as socket, asyncio.timeout(60):
         running = asyncio.create_task(links.carry(socket, link.writer, link.on_frame))
         while not running.done():
             link.send(bytes(500_000))
@@ -138,10 +138,10 @@ async def test_a_hand_over_link_gives_up_on_a_reader_that_does_not_read() -> Non
 
 async def test_a_neighbour_that_sleeps_a_whole_period_loses_its_link() -> None:
     link = CellLink(3, lambda event: None, LinkLimits(stall_seconds=1))
-    async with joined(sleeping) as socket, asyncio.timeout(20):
+    async with joined(sleeping) as socket, asyncio.timeout(60):
         running = asyncio.create_task(links.carry(socket, link.writer, link.on_frame))
         for number in range(12_000):  # more than all the buffers on the way
-            link.send([cell(number.to_bytes(8, "big"))])
+            link.send([cell(b"one")])
             if number % 1000 == 0:
                 await asyncio.sleep(0.01)
         await running
