@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import sys
 import time
 from collections.abc import AsyncIterator
@@ -14,6 +15,7 @@ from network.cli.output import UNREACHABLE, CommandFailed, run, show_json
 from network.modes import MODE_NAMES
 
 MODE_HEADER = "x-planetserve-mode"
+KEY_VARIABLE = "PLANETSERVE_API_KEY"  # not an argument: other users of a machine read those
 TIMEOUT = aiohttp.ClientTimeout(total=900.0, connect=5.0)
 
 
@@ -30,6 +32,8 @@ async def chat(arguments: argparse.Namespace) -> int:
         if getattr(arguments, name) is not None:
             body[name] = getattr(arguments, name)
     headers = {MODE_HEADER: arguments.mode} if arguments.mode else {}
+    if key := os.environ.get(KEY_VARIABLE):
+        headers["Authorization"] = f"Bearer {key}"
     began = time.monotonic()
     try:
         async with (

@@ -76,11 +76,12 @@ def place(arguments: argparse.Namespace) -> Place:
     nodes = [table["node"] for table in [gateway, *tables] if isinstance(table.get("node"), dict)]
     found = next((tuple(str(url) for url in node["rpc"]) for node in nodes if node.get("rpc")), DEFAULT_RPC)
     listen, metrics = (gateway.get("node", {}).get(key) for key in ("listen", "metrics"))
+    scheme = "https" if gateway.get("gateway", {}).get("tls_certificate") else "http"
     return Place(
         home=arguments.home,
         rpc=tuple(arguments.rpc) if arguments.rpc else found,
         genesis=arguments.genesis or _genesis(arguments.home),
-        gateway=f"http://{listen}/v1" if listen else DEFAULT_GATEWAY,
+        gateway=f"{scheme}://{listen}/v1" if listen else DEFAULT_GATEWAY,
         metrics=f"http://{metrics}" if metrics else DEFAULT_METRICS,
         root=arguments.trust or next((root for node in nodes if (root := _configured_root(node))), None),
         trusting_period=next(

@@ -234,6 +234,22 @@ async def test_chat_asks_for_a_mode_in_a_header(capsys: pytest.CaptureFixture[st
     assert seen == [None, "strict"]
 
 
+async def test_chat_sends_the_key_of_its_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[str | None] = []
+    answer = streaming(EVENTS)
+
+    async def script(request: web.Request) -> web.StreamResponse:
+        seen.append(request.headers.get("Authorization"))
+        response: web.StreamResponse = await answer(request)
+        return response
+
+    monkeypatch.delenv("PLANETSERVE_API_KEY", raising=False)
+    assert await asked(script, "say hello") == 0
+    monkeypatch.setenv("PLANETSERVE_API_KEY", "ps-key")
+    assert await asked(script, "say hello") == 0
+    assert seen == [None, "Bearer ps-key"]
+
+
 async def test_requests_shows_where_the_time_went(capsys: pytest.CaptureFixture[str]) -> None:
     row = times_of(3, "default", "ok", 1, 0.0, 0.0012, Marks(10.0, 10.02, 10.1, 10.25, 11.0, 9, 1)).row()
     answers: list[Any] = [{"requests": [row]}, {"requests": [row]}, ["something else"]]
