@@ -100,6 +100,12 @@ class CircuitTable:
         return link in self._inner or link in self._outer
 
     def expired(self, now: float) -> list[RelayedCircuit]:
-        """Circuits idle, or alive, for too long."""
-        idle, life = self._limits.idle_seconds, self._limits.life_seconds
-        return [circuit for circuit in self if now - circuit.used >= idle or now - circuit.born >= life]
+        """Circuits idle, alive, or being set up, for too long."""
+        idle, life, build = self._limits.idle_seconds, self._limits.life_seconds, self._limits.build_seconds
+        return [
+            circuit
+            for circuit in self
+            if now - circuit.used >= idle
+            or now - circuit.born >= life
+            or (circuit.handshake is not None and now - circuit.born >= build)
+        ]

@@ -17,7 +17,7 @@ from network.freshness import Rng
 from network.geometry import CELLS_PER_FRAME, GEOMETRY, KIND, LINK_ID
 from network.handshake import OnionKey, RelayHandshake
 from network.ids import Role
-from network.onion import RelayLayer
+from network.onion import KeysSpent, RelayLayer
 from network.terms import TERMS, Terms
 from relay.circuit_table import SWEEP_SECONDS, CircuitTable, RelayedCircuit
 from relay.courier import Courier, RelayFlow
@@ -74,7 +74,7 @@ class RelayCore:
         self._sweep_at: float | None = None
         self.circuits = CircuitTable(limits)
         self.counts: Counter[str] = Counter()
-        self._proxy = Proxy(directory, limits, self._courier, self.counts, self.new_link)
+        self._proxy = Proxy(directory, limits, self._courier, self.counts, self.new_link, self._end)
 
     @property
     def queued_cells(self) -> int:
@@ -151,8 +151,8 @@ class RelayCore:
                 continue
             try:
                 cell = circuit.layer.peel(view[at + _BODY : at + _CELL], circuit.prefix_out)
-            except CryptoError:
-                self._end(circuit, "altered")
+            except CryptoError as error:
+                self._end(circuit, "keys_spent" if isinstance(error, KeysSpent) else "altered")
                 continue
             circuit.used = now
             if circuit.link_out is None:
@@ -176,7 +176,7 @@ class RelayCore:
                 continue
             try:
                 cell = circuit.layer.wrap(view[at + _BODY : at + _CELL], circuit.prefix_in)
-            except CryptoError:
+            except KeysSpent:
                 self._end(circuit, "keys_spent")
                 continue
             self._courier.send(circuit.backward, cell, now)
@@ -238,9 +238,7 @@ class RelayCore:
             self._courier.passed_on(circuit.forward)
 
     def _on_message(self, event: HandoverArrived, now: float) -> None:
-        stuck = self._proxy.on_message(event.link, event.raw, now)
-        if stuck is not None:
-            self._end(stuck, "reply_overflow")
+        self._proxy.on_message(event.link, event.raw, now)
         if self._courier.waiting_cells:
             self._shed()
 

@@ -28,6 +28,7 @@ class Limits:
     puzzle_bits: int = 12
     puzzle_most_bits: int = 20
     replay_keys: int = MAX_KEYS
+    build_seconds: int = 30
     idle_seconds: int = 600
     life_seconds: int = 3_600
     idle_link_seconds: int = 120

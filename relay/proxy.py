@@ -15,6 +15,7 @@ from network.errors import DecodeError
 from network.geometry import GEOMETRY
 from network.handover import Handover, decode_handover, encode_handover
 from network.ids import Role
+from network.onion import KeysSpent
 from relay.circuit_table import RelayedCircuit
 from relay.courier import Courier
 from relay.limits import Limits
@@ -26,7 +27,7 @@ _CLOSING = {Handover.END: CloseReason.FINISHED, Handover.REFUSED: CloseReason.RE
 class Proxy:
     """Every circuit that ends here, by (clove link, return token)."""
 
-    __slots__ = ("_circuits", "_counts", "_courier", "_directory", "_held", "_limits", "_outward")
+    __slots__ = ("_circuits", "_counts", "_courier", "_directory", "_end", "_held", "_limits", "_outward")
 
     def __init__(
         self,
@@ -35,10 +36,13 @@ class Proxy:
         courier: Courier,
         counts: Counter[str],
         new_link: Callable[[], int],
+        end: Callable[[RelayedCircuit, str], None],
     ) -> None:
+        """`end` counts what is wrong with a circuit and ends it."""
         self._directory = directory
         self._limits = limits
         self._courier = courier
+        self._end = end
         self._counts = counts
         self._outward = OutwardLinks(OpenCloveLink, new_link, courier, limits.idle_link_seconds)
         self._circuits: dict[tuple[int, bytes], RelayedCircuit] = {}
@@ -70,29 +74,29 @@ class Proxy:
         if clove is not None:
             self._hand_over(circuit, circuit.gathering, clove, now)
 
-    def on_message(self, link: int, raw: bytes, now: float) -> RelayedCircuit | None:
-        """A model node sent a reply clove, or ended a reply. Returns the circuit when more waits in it than may."""
+    def on_message(self, link: int, raw: bytes, now: float) -> None:
+        """A model node sent a reply clove, or ended a reply."""
         try:
             kind, token, body = decode_handover(raw)
         except DecodeError:
             self._counts["dropped_bad_handover"] += 1
-            return None
+            return
         circuit = self._circuits.get((link, token))
         if circuit is None:
             self._counts["dropped_unknown_token"] += 1
-            return None
+            return
         if kind is Handover.REPLY and len(body) == GEOMETRY.reply_clove:
             circuit.used = now
             if circuit.backward.held >= self._limits.proxy_reply_cells:
-                return circuit
-            self._send(circuit, DataCommand.REPLY, body, now)
+                self._end(circuit, "reply_overflow")
+            else:
+                self._send(circuit, DataCommand.REPLY, body, now)
         elif kind in _CLOSING:
             del self._circuits[link, token]
             circuit.handed = None
             self._close(circuit, _CLOSING[kind], now)
         else:
             self._counts["dropped_bad_handover"] += 1
-        return None
 
     def on_link_lost(self, link: int, now: float) -> None:
         """The model node on this clove link is gone: tell every user who waits for it."""
@@ -146,4 +150,9 @@ class Proxy:
 
     def _send(self, circuit: RelayedCircuit, command: DataCommand, payload: bytes, now: float) -> None:
         data = encode_data(command, payload, GEOMETRY.backward_body)
-        self._courier.send(circuit.backward, circuit.layer.originate(data, circuit.prefix_in), now)
+        try:
+            cell = circuit.layer.originate(data, circuit.prefix_in)
+        except KeysSpent:
+            self._end(circuit, "keys_spent")
+        else:
+            self._courier.send(circuit.backward, cell, now)

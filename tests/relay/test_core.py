@@ -2,6 +2,7 @@
 
 from collections import Counter
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -27,6 +28,7 @@ from network.errors import LocalProtocolError
 from network.events import CellsShed, FrameArrived, PathLost
 from network.freshness import REMEMBER_SECONDS
 from network.geometry import GEOMETRY
+from network.handover import Handover, decode_handover, encode_handover
 from network.handshake import HopIdentity, OnionKey
 from network.puzzle import solve
 from network.terms import Terms
@@ -382,3 +384,39 @@ def _try(world: Any, circuit: Circuit, solutions: Any) -> tuple[DestroyReason, i
     world.deliver()
     told = [raw for _, target, raw in world.tapped[before:] if target[0] == "u" and raw[8] == CellKind.DESTROY]
     return decode_destroy(told[0][9:]) if told else None
+
+
+def test_a_proxy_whose_keys_are_spent_ends_the_circuit(make_world: Any) -> None:
+    world = make_world(terms=Terms(rekey_every=2, most_cells=5))
+    circuit = world.opened()
+    _backward_cells(world, 5)
+    assert len(world.data[1]) == 5 and circuit.state is State.OPEN
+    world.send(circuit, hand_over_cells(b"z" * 20, TOKEN, b"clove"))
+    assert circuit.state is State.CLOSED and world.counts("r2") == {"dropped_unknown_model_node": 1, "dropped_keys_spent": 1}
+    assert world.open_circuits() == 0
+
+
+def test_a_set_up_that_nobody_answers_is_not_kept(world: Any) -> None:
+    world.tamper = lambda source, raw: [] if source[0] == "r1" else [raw]
+    circuit = world.circuit()
+    world.deliver()
+    assert len(world.relays["r0"].circuits) == 1
+    world.now += Limits().build_seconds
+    world.do("r0", world.relays["r0"].expire(world.now))
+    world.deliver()
+    assert circuit.state is State.CLOSED and len(world.relays["r0"].circuits) == 0
+
+
+def test_a_proxy_ends_a_circuit_when_too_many_replies_wait(make_world: Any) -> None:
+    world = make_world(terms=SMALL, limits=Limits(proxy_reply_cells=3))
+    world.inbox = SimpleNamespace(on_event=lambda event, now: [])
+    circuit = world.opened()
+    world.send(circuit, hand_over_cells(world.entries["m"].node_id, TOKEN, b"s" * 2000))
+    world.tamper = _swallow_credit("r1")
+    end = next(end for end in world.peers if end[0] == "m")
+    for _ in range(8 + 3):
+        world.inject(end, encode_handover(Handover.REPLY, TOKEN, bytes(GEOMETRY.reply_clove)))
+    assert circuit.state is State.OPEN
+    world.inject(end, encode_handover(Handover.REPLY, TOKEN, bytes(GEOMETRY.reply_clove)))
+    assert circuit.state is State.CLOSED and world.counts("r2") == {"dropped_reply_overflow": 1}
+    assert Handover.CANCEL in {decode_handover(raw)[0] for _, target, raw in world.tapped if target[0] == "m"}
