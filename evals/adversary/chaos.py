@@ -11,6 +11,7 @@ import random
 import sys
 from collections import Counter
 from dataclasses import asdict, dataclass, field
+from functools import partial
 
 from evals.adversary.behaviour import Altered, Behaviour, Later
 from evals.adversary.loop import LoopClock, virtually
@@ -125,7 +126,7 @@ class _Chaos:
                 self._network.kill(name)
             else:
                 self._network.relays[name].behave(self._malice(kind))
-            self._clock.after(self._draw.expovariate(1 / 40), lambda name=name: self._network.revive(name))
+            self._clock.after(self._draw.expovariate(1 / 40), partial(self._network.revive, name))
 
     def _malice(self, kind: str) -> Behaviour:
         draw = self._draw

@@ -38,7 +38,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         """Seconds since the loop was made."""
         return self._jumping.jumped
 
-    def run_in_executor(self, executor: Any, func: Callable[..., Any], *args: Any) -> Any:
+    def run_in_executor(self, executor: Any, func: Callable[..., Any], *args: Any) -> Any:  # type: ignore[override]
         """The result of the call, made here and now."""
         done: asyncio.Future[Any] = self.create_future()
         done.set_result(func(*args))

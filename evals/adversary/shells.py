@@ -10,6 +10,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import patch
 
 import aiohttp
 
@@ -228,16 +229,17 @@ class _VirtualAccepting:
 
     def __init__(self) -> None:
         self._entered = 0
-        self._real = clove_server.accept_socket
+        self._patch = patch.object(clove_server, "accept_socket", lambda limit: _COMING.get())
 
     def __enter__(self) -> None:
+        if not self._entered:
+            self._patch.start()
         self._entered += 1
-        clove_server.accept_socket = lambda limit: _COMING.get()
 
     def __exit__(self, *_: object) -> None:
         self._entered -= 1
         if not self._entered:
-            clove_server.accept_socket = self._real
+            self._patch.stop()
 
 
 _FROM: Any = SimpleNamespace(remote="127.0.0.1")

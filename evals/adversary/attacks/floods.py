@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import deque
+from functools import partial
 
 from evals.adversary.attack import Attack, Outcome, standing
 from evals.adversary.behaviour import Altered, Later
@@ -73,7 +74,7 @@ def create_flood(defended: bool) -> Outcome:
             network.connect((flooder.name, link), network.relays["r00"].entry, Carries.CELLS)
         for number in range(int(FLOOD_SECONDS * FLOOD_RATE)):
             raw = encode_cell(flooder.rng(LINK_ID), CellKind.CREATE, flooder.rng(GEOMETRY.cell_body))
-            clock.after(number / FLOOD_RATE, lambda raw=raw, link=links[number % FLOOD_LINKS]: flooder.put(link, raw))
+            clock.after(number / FLOOD_RATE, partial(flooder.put, links[number % FLOOD_LINKS], raw))
         await asyncio.sleep(1.0)
         built = sum(await asyncio.gather(*(_build(network, number, clock) for number in range(HONEST))))
         return Outcome(built < HONEST / 2, f"honest circuits built: {built} of {HONEST}; longest queue: {processor.longest}")

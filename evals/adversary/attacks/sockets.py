@@ -127,7 +127,7 @@ async def _build(relays: Relays, address: str) -> tuple[bool, bytes]:
     pool = CircuitPool(os.urandom, time.time, lambda: relays.directory, relays.dialer)
     try:
         first = replace(relays.path[0], address=address)
-        circuit = await pool.build([first, *relays.path[1:]], lambda lost: None, 2.0)
+        circuit = await pool.build([first, *relays.path[1:]], lambda lost: None, 20.0)
         return (False, b"") if circuit is None else (circuit.is_open, circuit.link_id)
     finally:
         await pool.close()

@@ -1,6 +1,7 @@
 """What clocks tell: cloves of one prompt that leave together, and answers whose rhythm shows on the wire."""
 
 import random
+from functools import partial
 
 from evals.adversary.attack import Attack, Outcome
 from evals.adversary.attacks.cloves import cloves_of
@@ -27,9 +28,8 @@ def sister_cloves(defended: bool) -> Outcome:
     seen = {name: network.tap(at=[name]) for name in ("r02", "r05")}
     mode = Mode.DEFAULT if defended else Mode.SPEEDY
     for user, own in zip(users, circuits, strict=True):
-        network.clock.after(
-            draw.uniform(0, WINDOW), lambda user=user, own=own: user.ask(b"a question", network.model.entry, own, mode=mode)
-        )
+        ask = partial(user.ask, b"a question", network.model.entry, own, mode=mode)
+        network.clock.after(draw.uniform(0, WINDOW), ask)
     network.run(5.0)
     opener = Opener(network.model.private)
     order = [
