@@ -130,11 +130,18 @@ class CircuitPool:
     """Builds circuits and routes their cells. `directory` answers with the newest verified directory."""
 
     def __init__(
-        self, rng: Rng, clock: Callable[[], float], directory: Callable[[], Directory], dialer: Dialer | None = None
+        self,
+        rng: Rng,
+        clock: Callable[[], float],
+        directory: Callable[[], Directory],
+        dialer: Dialer | None = None,
+        most_bits: int = MAX_BITS,
     ) -> None:
+        """`most_bits` is how much work a relay may ask for; one that asks for more is as good as gone."""
         self._rng = rng
         self._clock = clock
         self._directory = directory
+        self._most_bits = most_bits
         self._links: dict[int, _GuardLink] = {}
         self._by_relay: dict[bytes, _GuardLink] = {}
         self._numbers = 0
@@ -189,7 +196,7 @@ class CircuitPool:
             newest = self._directory().name
             if circuit.told is DestroyReason.FOREIGN_DIRECTORY and name != newest:
                 name = newest
-            elif circuit.told is DestroyReason.BUSY and bits < circuit.effort <= MAX_BITS:
+            elif circuit.told is DestroyReason.BUSY and bits < circuit.effort <= self._most_bits:
                 bits = circuit.effort
             else:
                 return None
