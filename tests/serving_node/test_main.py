@@ -55,6 +55,7 @@ address = "127.0.0.1:{ports[2]}"
 def test_a_missing_model_says_how_to_get_it(tmp_path: Path) -> None:
     done = start(written(tmp_path))
     assert done.returncode == 1 and "serving_node.models" in done.stderr and "Traceback" not in done.stderr
+    assert len(json.loads((tmp_path / "keys.json").read_text())["hybrid_private"]) == 2 * 96, "the keys were there before"
 
 
 def test_a_bad_setting_names_its_key(tmp_path: Path) -> None:
