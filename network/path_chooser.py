@@ -17,7 +17,7 @@ from network.path_scores import BuildTimes, Level, PathScores, Stage
 from network.paths import PathSet, RelayHistory, Usable, choose_paths, too_few
 
 STRIKES = 4  # circuits in a row that fail behind a guard whose link stands, while others' succeed
-SHORTEST_PATIENCE = 1.0
+SHORTEST_PATIENCE = 2.0
 
 Path = Sequence[DirectoryEntry]
 

@@ -159,8 +159,8 @@ def test_patience_follows_what_builds_take(chooser: PathChooser, directory: Dire
     (path, *_) = chooser.choose(directory, NOW).paths
     assert chooser.patience is None
     for _ in range(LEAST_BUILDS):
-        chooser.built(path, 0.8, NOW)
-    assert chooser.patience == pytest.approx(1.6)
+        chooser.built(path, 1.3, NOW)
+    assert chooser.patience == pytest.approx(2.6)
 
 
 def test_what_is_remembered_is_bounded_by_the_directory(chooser: PathChooser, directory: Directory, directory_of: Any) -> None:
