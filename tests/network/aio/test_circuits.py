@@ -96,7 +96,7 @@ async def test_whether_a_link_could_be_opened_is_told(overlay: Any, pool: Any) -
 
 
 async def test_a_busy_relay_has_its_puzzle_solved(overlay: Any, pool: Any) -> None:
-    hurried = Limits(creates_burst_per_link=1, creates_per_second_per_link=0, puzzle_bits=8)
+    hurried = Limits(creates_burst_per_link=1, creates_per_second_per_link=1, puzzle_bits=8)
     await overlay.add_relay(16, limits=hurried)
     for _ in range(2):
         assert await pool.build(_path(overlay, 16, 1, 2), lambda circuit: None) is not None
@@ -109,7 +109,7 @@ async def test_a_busy_relay_has_its_puzzle_solved(overlay: Any, pool: Any) -> No
 async def test_a_relay_that_asks_for_too_much_work_is_no_circuit(overlay: Any) -> None:
     pool = CircuitPool(overlay.draw, time.time, overlay.directory, most_bits=15)
     overlay.closers.insert(0, pool.close)
-    greedy = Limits(creates_burst_per_link=1, creates_per_second_per_link=0, puzzle_bits=16)
+    greedy = Limits(creates_burst_per_link=1, creates_per_second_per_link=1, puzzle_bits=16)
     await overlay.add_relay(16, limits=greedy)
     assert await pool.build(_path(overlay, 16, 1, 2), lambda circuit: None) is not None
     assert await pool.build(_path(overlay, 16, 1, 2), lambda circuit: None) is None
