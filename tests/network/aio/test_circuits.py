@@ -12,6 +12,7 @@ from network.cell import CloseReason, Command, decode_data, hand_over_cells
 from network.chain_records import DirectoryRecord
 from network.directory import Directory
 from network.geometry import GEOMETRY
+from relay.entrance import _Bucket
 from relay.limits import Limits
 
 
@@ -95,7 +96,14 @@ async def test_whether_a_link_could_be_opened_is_told(overlay: Any, pool: Any) -
     assert not await pool.connect(gone) and not pool.is_linked(gone)
 
 
-async def test_a_busy_relay_has_its_puzzle_solved(overlay: Any, pool: Any) -> None:
+@pytest.fixture
+def no_time_passes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a link may bring without work does not grow back, however slow the machine is."""
+    take = _Bucket.take
+    monkeypatch.setattr(_Bucket, "take", lambda bucket, per_second, burst, now: take(bucket, 0, burst, now))
+
+
+async def test_a_busy_relay_has_its_puzzle_solved(overlay: Any, pool: Any, no_time_passes: None) -> None:
     hurried = Limits(creates_burst_per_link=1, creates_per_second_per_link=1, puzzle_bits=8)
     await overlay.add_relay(16, limits=hurried)
     for _ in range(2):
