@@ -143,11 +143,12 @@ class RelayCore:
 
     def _on_inner_frame(self, link: int, frame: bytes, now: float) -> None:
         """Cells from the user's side. What is common comes first and is spelt out: this runs for every cell."""
-        view = memoryview(frame)
+        view, circuits = memoryview(frame), self.circuits.inner(link)
         for at in range(0, len(frame), _CELL):
-            circuit = self.circuits.inner(link).get(frame[at : at + LINK_ID])
+            circuit = circuits.get(frame[at : at + LINK_ID])
             if circuit is None or circuit.handshake is not None or frame[at + LINK_ID] != CellKind.FORWARD:
                 self._on_rare_inner_cell(link, circuit, frame[at : at + _CELL], now)
+                circuits = self.circuits.inner(link)
                 continue
             try:
                 cell = circuit.layer.peel(view[at + _BODY : at + _CELL], circuit.prefix_out)
@@ -164,9 +165,9 @@ class RelayCore:
 
     def _on_outer_frame(self, link: int, frame: bytes, now: float) -> None:
         """Cells from the next hop's side."""
-        view = memoryview(frame)
+        view, circuits = memoryview(frame), self.circuits.outer(link)
         for at in range(0, len(frame), _CELL):
-            circuit = self.circuits.outer(link).get(frame[at : at + LINK_ID])
+            circuit = circuits.get(frame[at : at + LINK_ID])
             if circuit is None or circuit.handshake is not None or frame[at + LINK_ID] != CellKind.BACKWARD:
                 self._on_rare_outer_cell(circuit, frame[at : at + _CELL])
                 continue

@@ -79,8 +79,11 @@ class Courier:
         assert outlet is not None
         if flow.credit and not flow.waiting and not outlet.writing:
             flow.credit -= 1
-            self._put(outlet, cell)
-            self.passed_on(flow)
+            if not outlet.cells:
+                self._touched.append(outlet)
+            outlet.cells.append(cell)
+            if credit := flow.pass_on():
+                self._acknowledge(flow, credit)
             return
         flow.hold(cell, now)
         self._waiting[flow] = None
@@ -90,10 +93,8 @@ class Courier:
 
     def passed_on(self, flow: RelayFlow) -> None:
         """One cell of this flow left, or was used up."""
-        credit = flow.pass_on()
-        if credit and flow.source is not None:
-            link, link_id = flow.source
-            self.control(link, credit_cell(link_id, credit))
+        if credit := flow.pass_on():
+            self._acknowledge(flow, credit)
 
     def drain(self, flow: RelayFlow) -> None:
         """There is credit again."""
@@ -166,6 +167,11 @@ class Courier:
         self._put(outlet, cell)
         self.passed_on(flow)
         return True
+
+    def _acknowledge(self, flow: RelayFlow, credit: int) -> None:
+        if flow.source is not None:
+            link, link_id = flow.source
+            self.control(link, credit_cell(link_id, credit))
 
     def _put(self, outlet: Outlet, cell: bytes) -> None:
         if not outlet.cells:
