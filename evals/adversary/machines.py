@@ -105,11 +105,11 @@ class Machine:
             self.tell(link, carries, frame)
             return
         for each in pieces(frame) if carries is Carries.CELLS else [frame]:
-            self._pass(self.behaviour.incoming(link, each), lambda raw: self.tell(link, carries, raw))
+            self._pass(link, self.behaviour.incoming(link, each), lambda raw: self.tell(link, carries, raw))
 
     def send(self, link: int, raw: bytes) -> None:
         """The core sends one cell or message."""
-        self._pass(self.behaviour.outgoing(link, raw), lambda passed: self.put(link, passed))
+        self._pass(link, self.behaviour.outgoing(link, raw), partial(self.put, link))
 
     def put(self, link: int, raw: bytes) -> None:
         """Put bytes on a link, past the behaviour: this is how one forges."""
@@ -126,12 +126,16 @@ class Machine:
         """What the core is told."""
         raise AssertionError(f"{self.name} has no core")
 
-    def _pass(self, passed: Passed, go: Callable[[bytes], None]) -> None:
+    def _pass(self, link: int, passed: Passed, go: Callable[[bytes], None]) -> None:
         for each in passed:
             if isinstance(each, Later):
-                self.network.clock.after(each.seconds, lambda raw=each.raw: go(raw))  # type: ignore[misc]
+                self.network.clock.after(each.seconds, partial(self._late, link, go, each.raw))
             else:
                 go(each)
+
+    def _late(self, link: int, go: Callable[[bytes], None], raw: bytes) -> None:
+        if self.network.wires.peer((self.name, link)) is not None:
+            go(raw)
 
 
 class CoreMachine(Machine):
