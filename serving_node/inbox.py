@@ -7,6 +7,7 @@ than its deadline nor beyond its bounds. Implements `docs/overlay.md` sections 5
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import islice
 
 from network.clove import Clove, open_clove
 from network.commands import Command, SendHandover, StartReply
@@ -25,6 +26,7 @@ from serving_node.limits import DEFAULT, Limits
 from serving_node.replies import Replies
 from serving_node.replying import Return
 
+LOOKED_AT = 64  # of the oldest messages, when room is to be made
 MAX_TOTAL = GEOMETRY.padded_message(CELL_BUCKETS[-1], Seal.X25519.overhead) + COMMITMENT + TAG
 
 
@@ -178,14 +180,16 @@ class Inbox:
         return None
 
     def _make_room(self, clove: Clove, link: int) -> list[Command] | None:
-        """While the inbox is full, the oldest message of the link that fills it most goes. None: that is the asking one."""
+        """While the inbox is full, one of its oldest messages goes whose links all bring more than this one. None: no such."""
         commands: list[Command] = []
         while self._is_full(clove):
-            fullest = max(self._on_link, key=self._on_link.__getitem__, default=link)
-            if self._on_link[fullest] <= self._on_link[link]:
+            oldest = islice(self._messages.items(), LOOKED_AT)
+            mine = self._on_link[link]
+            ways = ((key, message.returns.values()) for key, message in oldest)
+            crowding = next((key for key, each in ways if all(self._on_link[way[0]] > mine for way in each)), None)
+            if crowding is None:
                 return None
-            ways = ((key, way) for key, message in self._messages.items() for way in message.returns.values())
-            commands += self._forget(next(key for key, way in ways if way[0] == fullest))
+            commands += self._forget(crowding)
             self.counts["dropped_crowded_out"] += 1
         return commands
 

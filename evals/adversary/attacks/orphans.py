@@ -53,7 +53,7 @@ ORPHAN_CLOVES = (
         "orphan-cloves",
         "DoS: orphan cloves at the model node",
         "who brings cloves that will never be whole, over twenty links",
-        "counts per link, 10 s, and the fullest link makes room for others (`serving_node/inbox.py`)",
+        "counts per link, 10 s, and links that bring much make room for others (`serving_node/inbox.py`)",
         "a full table refuses whoever comes",
         orphan_cloves,
     ),
