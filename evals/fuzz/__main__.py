@@ -35,7 +35,9 @@ def main() -> int:
             print(error, file=sys.stderr)
             return 1
         if arguments.output == "text":
-            print("{target:<28} {inputs:>9} inputs  {taken:>8} taken  {outcomes:>4} outcomes  {rate:>7}/s".format(**rows[-1]))
+            peak = f"  {rows[-1]['peak_mb']:>5} MB" if arguments.ceiling_mb else ""
+            shown = "{target:<28} {inputs:>9} inputs  {taken:>8} taken  {outcomes:>4} outcomes  {rate:>7}/s".format(**rows[-1])
+            print(shown + peak, flush=True)
     if arguments.output == "json":
         print(json.dumps({"targets": rows, "inputs": sum(int(str(row["inputs"])) for row in rows)}, indent=2))
     return 0 if rows else 2

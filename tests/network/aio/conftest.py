@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from network.aio.dialer import Dialer
+from network.aio.tls import server_context
 from network.aio.user_node import UserNode
 from network.chain_records import DirectoryEntry, DirectoryRecord
 from network.codec import encode
@@ -26,9 +28,10 @@ from serving_node.aio.clove_server import CloveServer, ReplyStream
 
 
 class Overlay:
-    """16 relays, model nodes as asked for, user nodes as asked for."""
+    """16 relays, model nodes as asked for, user nodes as asked for; `encrypted` as between machines."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, encrypted: bool = False) -> None:
+        self.encrypted = encrypted
         self.draw = random.Random(5).randbytes
         self.entries: list[DirectoryEntry] = []
         self.relays: dict[str, tuple[RelayServer, RelayCore, web.AppRunner]] = {}
@@ -43,18 +46,18 @@ class Overlay:
         entries = tuple(sorted(self.entries, key=lambda each: each.node_id))
         return Directory(DirectoryRecord("test", 1, 1, b"", entries), 1)
 
-    async def _serve(self, routes: list[web.RouteDef]) -> tuple[str, web.AppRunner]:
+    async def _serve(self, routes: list[web.RouteDef], key: SigningKey) -> tuple[str, web.AppRunner]:
         app = web.Application()
         app.add_routes(routes)
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
         await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        context = server_context(key) if self.encrypted else None
+        await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=context).start()
         return "{}:{}".format(*runner.addresses[0][:2]), runner
 
     def _enter(
-        self, role: Role, name: str, address: str, private: bytes, key: SigningKey | None = None, hybrid: bytes = b""
+        self, role: Role, name: str, address: str, private: bytes, key: SigningKey, hybrid: bytes = b""
     ) -> DirectoryEntry:
-        key = key or SigningKey(self.draw(32))
         entry = DirectoryEntry(
             node_id(key.public),
             key.public,
@@ -73,7 +76,7 @@ class Overlay:
         key, private = SigningKey(self.draw(32)), self.draw(32)
         onion_keys = [OnionKey(private, exchange_public(private))]
         core = RelayCore(node_id(key.public), onion_keys, self.directory, self.draw, **limits)
-        server = RelayServer(core)
+        server = RelayServer(core, dialer=Dialer(always_tls=self.encrypted))
         name = f"relay-{number:02d}"
 
         async def summary(_: web.Request) -> web.Response:
@@ -81,7 +84,7 @@ class Overlay:
 
         self.keys[name] = key
         routes = [*server.routes(), web.get(DIRECTORY_PATH, summary), web.get(GOSSIP_PATH, self._gossip)]
-        address, runner = await self._serve(routes)
+        address, runner = await self._serve(routes, key)
         self._enter(Role.RELAY, name, address, private, key)
         self.relays[name] = (server, core, runner)
 
@@ -103,11 +106,14 @@ class Overlay:
         private, second = self.draw(32), self.draw(96) if hybrid else b""
         server = CloveServer(private, handler, self.draw, hybrid_private=second)
         self.model_keys["model-0"] = (private, second)
-        address, runner = await self._serve(server.routes())
+        key = SigningKey(self.draw(32))
+        address, runner = await self._serve(server.routes(), key)
         self.closers += [server.close, runner.cleanup]
-        return server, self._enter(Role.MODEL, "model-0", address, private, hybrid=hybrid_public(second) if hybrid else b"")
+        public = hybrid_public(second) if hybrid else b""
+        return server, self._enter(Role.MODEL, "model-0", address, private, key, public)
 
     async def add_user(self, **options: Any) -> UserNode:
+        options.setdefault("dialer", Dialer(always_tls=self.encrypted))
         user = UserNode(self.directory, self.draw, **options)
         await user.start()
         self.closers.insert(0, user.close)
@@ -124,6 +130,15 @@ class Overlay:
 async def overlay() -> AsyncIterator[Overlay]:
     """Sixteen relays that listen."""
     built = Overlay()
+    await asyncio.gather(*(built.add_relay(number) for number in range(16)))
+    yield built
+    await built.close()
+
+
+@pytest.fixture
+async def encrypted_overlay() -> AsyncIterator[Overlay]:
+    """Sixteen relays that speak TLS, as between machines."""
+    built = Overlay(encrypted=True)
     await asyncio.gather(*(built.add_relay(number) for number in range(16)))
     yield built
     await built.close()

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from network.aio.dialer import Dialer
+from network.aio.dialer import UNREACHABLE, Dialer
 from network.aio.links import CELL_FRAME_LIMIT, CellLink, accept_socket, carry
 from network.aio.listening import PublicPort
 from network.cell import CellKind, encode_cell
@@ -18,6 +18,7 @@ from network.config import Address, NodeConfig
 from network.crypto import SigningKey
 from network.events import FrameArrived
 from network.geometry import GEOMETRY
+from network.inference import FrameKind, ReplyFrame
 from network.link_limits import LinkLimits
 
 KEY = SigningKey(bytes(range(32)))
@@ -129,3 +130,18 @@ async def test_silence_is_padded_both_ways_and_busy_links_are_not(tapped: Any) -
             await asyncio.sleep(0.01)
     padded = [frame for frame in heard if isinstance(frame, bytes) and frame[8] == CellKind.PAD]
     assert len(padded) < 15, "a busy link was padded"  # a machine that stands still for 40 ms is idle
+
+
+async def test_a_question_travels_through_an_overlay_that_speaks_tls_throughout(encrypted_overlay: Any) -> None:
+    async def echo(request: bytes, stream: Any) -> None:
+        stream.send(ReplyFrame(kind=FrameKind.ACCEPTED))
+        stream.send(ReplyFrame(kind=FrameKind.FINAL, payload=request))
+
+    _, model = await encrypted_overlay.add_model_node(echo)
+    user = await encrypted_overlay.add_user(path_sets=1)
+    request = bytes(range(256)) * 20
+    assert [frame.payload async for frame in user.ask(request, model)] == [b"", request]
+    async with aclosing(Dialer()) as plain:
+        for node in encrypted_overlay.entries:
+            with pytest.raises(UNREACHABLE):
+                await plain.open_socket(node, "/link", CELL_FRAME_LIMIT)
