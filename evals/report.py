@@ -1,8 +1,8 @@
 """What every bench prints: figures beside their baselines and goals, as a table or as one JSON document.
 
-The document is `{name, commit, machine, figures: [{id, value, unit, baseline, baseline_value, ratio, goal, holds, published,
-published_value}]}`; the least and the greatest of a figure's samples follow it as figures of their own, `ID.min` and `ID.max`.
-`baseline` was measured in the same run, `published` by somebody else on another machine.
+The document is `{name, commit, machine, figures: [{id, value, unit, baseline, baseline_value, ratio, goal, holds}]}`; the
+least and the greatest of a figure's samples follow it as figures of their own, `ID.min` and `ID.max`, and so does what others
+published, `ID.published`, with its source as baseline: it was measured elsewhere, a baseline in the same run.
 """
 
 import json
@@ -26,21 +26,24 @@ class Figure:
     ratio: float | None = None
     goal: str | None = None
     holds: bool | None = None
-    published: str | None = None
-    published_value: float | None = None
 
 
 @dataclass(frozen=True)
 class Row:
-    """A figure and, where it is the middle of many samples, the least and the greatest of them."""
+    """A figure; where it is the middle of many samples, the least and the greatest of them; who published which value."""
 
     figure: Figure
     spread: tuple[float, float] | None = None
+    published: tuple[str, float] | None = None
 
     def figures(self) -> list[Figure]:
         """As the document lists them."""
-        ends = zip(("min", "max"), self.spread or (), strict=False)
-        return [self.figure, *(Figure(f"{self.figure.id}.{end}", value, self.figure.unit) for end, value in ends)]
+        name, unit = self.figure.id, self.figure.unit
+        found = [Figure(f"{name}.{end}", value, unit) for end, value in zip(("min", "max"), self.spread or (), strict=False)]
+        if self.published is not None:
+            source, value = self.published
+            found.append(Figure(f"{name}.published", value, unit, source))
+        return [self.figure, *found]
 
 
 def row(
@@ -65,11 +68,8 @@ def row(
         goal, holds = f">= {at_least:.10g}", value >= at_least
     elif ratio_at_most is not None and ratio is not None:
         goal, holds = f"ratio <= {ratio_at_most:.10g}", ratio <= ratio_at_most
-    told, figure_of_others = published or (None, None)
-    figure = Figure(
-        name, _short(value), unit, baseline, _short(baseline_value), _short(ratio), goal, holds, told, figure_of_others
-    )
-    return Row(figure, (_short(min(samples)), _short(max(samples))) if samples else None)
+    figure = Figure(name, _short(value), unit, baseline, _short(baseline_value), _short(ratio), goal, holds)
+    return Row(figure, (_short(min(samples)), _short(max(samples))) if samples else None, published)
 
 
 def document(name: str, rows: Sequence[Row]) -> dict[str, Any]:
@@ -83,7 +83,7 @@ def show(name: str, rows: Sequence[Row], output: str) -> None:
     if output == "json":
         print(json.dumps(document(name, rows), indent=2))
         return
-    elsewhere = any(each.figure.published for each in rows)
+    elsewhere = any(each.published for each in rows)
     others = f" {'published':>10}" if elsewhere else ""
     print(f"{'figure':34} {'value':>12} {'min .. max':>23} {'unit':6} {'baseline':>10} {'ratio':>7}{others}  goal")
     for each in rows:
@@ -92,12 +92,12 @@ def show(name: str, rows: Sequence[Row], output: str) -> None:
         base = "" if figure.baseline_value is None else f"{figure.baseline_value:.2f}"
         ratio = "" if figure.ratio is None else f"{figure.ratio:.2f}"
         goal = "" if figure.goal is None else f"  {figure.goal}: {'holds' if figure.holds else 'MISSED'}"
-        theirs = "" if figure.published_value is None else f"{figure.published_value:.10g}"
+        theirs = "" if each.published is None else f"{each.published[1]:.10g}"
         others = f" {theirs:>10}" if elsewhere else ""
         line = f"{figure.id:34} {figure.value:12.2f} {spread:>23} {figure.unit:6} {base:>10} {ratio:>7}{others}{goal}"
         print(line.rstrip())
     _show_footnotes("baseline", [(each.figure.id, each.figure.baseline) for each in rows])
-    _show_footnotes("published", [(each.figure.id, each.figure.published) for each in rows])
+    _show_footnotes("published", [(each.figure.id, each.published[0] if each.published else None) for each in rows])
     print(f"{machine()}; commit {commit()}")
 
 
