@@ -33,7 +33,7 @@ class Refusal(NamedTuple):
 class Entrance:
     """Opens CREATE cells. `onion_keys` are those they may be sealed to, newest first."""
 
-    __slots__ = ("_directory", "_limits", "_load", "_node_id", "_rates", "_replays", "_rng", "onion_keys")
+    __slots__ = ("_arrived", "_directory", "_limits", "_node_id", "_opened", "_rates", "_replays", "_rng", "onion_keys")
 
     def __init__(
         self, node_id: bytes, onion_keys: Sequence[OnionKey], directory: Callable[[], Directory], rng: Rng, limits: Limits
@@ -43,7 +43,8 @@ class Entrance:
         self._rng = rng
         self._limits = limits
         self._replays = ReplaySet(limits.replay_keys)
-        self._load = _LastSecond()
+        self._arrived = _LastSecond()
+        self._opened = _LastSecond()
         self._rates: dict[int, _Bucket] = {}
         self.onion_keys = tuple(onion_keys)
 
@@ -55,7 +56,7 @@ class Entrance:
         effort = self._effort(link, now)
         if effort and not self._is_solved(body, names[:PUZZLE_NAMES], effort):
             return Refusal("unsolved_puzzle", DestroyReason.BUSY, effort)
-        self._load.add(now)
+        self._opened.add(now)
         try:
             handshake = self._try_keys(body, names, now)
         except ForeignDirectory:
@@ -72,27 +73,33 @@ class Entrance:
 
     def load(self, now: float) -> int:
         """How much there is to do, in percent of what this relay can: set-ups of the last second, or the replay set."""
-        return max(100 * self._load.count(now) // self._limits.creates_per_second, self._replays.fullness)
+        return max(100 * self._opened.count(now) // self._limits.creates_per_second, self._replays.fullness)
 
     def _effort(self, link: int, now: float) -> int:
-        """How many zero bits the next set-up on this link must show; 0 while there is little to do."""
+        """How many zero bits the next set-up on this link must show; 0 while there is little to do.
+
+        What arrives decides whether there is a price, or a flood that solves nothing would still get half of our time;
+        what is opened decides how high it is, or such a flood would raise it for everybody.
+        """
         limits = self._limits
+        self._arrived.add(now)
         bucket = self._rates.get(link)
         if bucket is None:
             bucket = self._rates[link] = _Bucket(limits.creates_burst_per_link, now)
         is_free = bucket.take(limits.creates_per_second_per_link, limits.creates_burst_per_link, now)
         above = self.load(now) - limits.puzzle_above_percent
-        if above <= 0:
-            return 0 if is_free else limits.puzzle_bits
-        return min(limits.puzzle_bits + above // 10, limits.puzzle_most_bits)
+        if above > 0:
+            return min(limits.puzzle_bits + above // 10, limits.puzzle_most_bits)
+        crowded = 100 * self._arrived.count(now) > limits.puzzle_above_percent * limits.creates_per_second
+        return limits.puzzle_bits if crowded or not is_free else 0
 
     def _is_solved(self, body: bytes, names: Sequence[bytes], bits: int) -> bool:
         ephemeral, solution = body[:KEY], body[KEY : KEY + SOLUTION]
-        return any(
-            is_solved(puzzle(name, onion_key.public, ephemeral), solution, bits)
-            for onion_key in self.onion_keys
-            for name in names
-        )
+        for onion_key in self.onion_keys:
+            for name in names:
+                if is_solved(puzzle(name, onion_key.public, ephemeral), solution, bits):
+                    return True
+        return False
 
     def _try_keys(self, body: bytes, names: Sequence[bytes], now: float) -> RelayHandshake:
         for onion_key in self.onion_keys[:-1]:
@@ -106,27 +113,32 @@ class Entrance:
 class _LastSecond:
     """Counts what happened within about the last second, in slices of a tenth."""
 
-    __slots__ = ("_newest", "_slices")
+    __slots__ = ("_newest", "_slices", "_total")
 
     def __init__(self) -> None:
         self._slices = [0] * _SLICES
         self._newest = 0
+        self._total = 0
 
     def add(self, now: float) -> None:
         """One more."""
         self._turn(now)
         self._slices[self._newest % _SLICES] += 1
+        self._total += 1
 
     def count(self, now: float) -> int:
         """How many."""
         self._turn(now)
-        return sum(self._slices)
+        return self._total
 
     def _turn(self, now: float) -> None:
         newest = int(now * _SLICES)
+        if newest <= self._newest:
+            return
         for slice_ in range(max(self._newest, newest - _SLICES) + 1, newest + 1):
+            self._total -= self._slices[slice_ % _SLICES]
             self._slices[slice_ % _SLICES] = 0
-        self._newest = max(self._newest, newest)
+        self._newest = newest
 
 
 class _Bucket:

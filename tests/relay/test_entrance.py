@@ -55,8 +55,18 @@ def test_effort_follows_the_work_of_the_last_second() -> None:
         found = entrance.open(1, _set_up(max(efforts, default=0)), NOW)
         efforts.append(found.effort if isinstance(found, Refusal) else 0)
     asked = [effort for effort in efforts if effort]
-    assert efforts[:11] == [0] * 11 and sorted(set(asked)) == asked and (asked[0], asked[-1]) == (9, 12)
+    assert efforts[:10] == [0] * 10 and sorted(set(asked)) == asked and (asked[0], asked[-1]) == (9, 12)
     assert _effort(entrance, 1, NOW + 1.1) == 0, "a second later all is forgotten"
+
+
+def test_what_arrives_decides_whether_there_is_a_price_and_what_is_opened_how_high_it_is() -> None:
+    entrance = _entrance(creates_per_second=100, creates_burst_per_link=1000, puzzle_bits=30, puzzle_most_bits=30)
+    for _ in range(50):
+        assert entrance.open(1, draw(1015), NOW) == Refusal("bad_create")
+    for _ in range(500):
+        assert entrance.open(1, draw(1015), NOW) == Refusal("unsolved_puzzle", DestroyReason.BUSY, 30)
+    assert entrance.load(NOW) == 50
+    assert entrance.open(1, draw(1015), NOW + 2) == Refusal("bad_create")
 
 
 def test_unsolved_set_ups_do_not_count_as_work() -> None:
@@ -83,7 +93,7 @@ def test_with_ten_times_the_capacity_in_unsolved_set_ups_honest_ones_get_through
                 assert found.reason is DestroyReason.BUSY
                 bits = found.effort
     assert opened >= 0.95 * honest == 0.95 * 50
-    assert entrance.load(now) <= 150
+    assert entrance.load(now) <= 50
 
 
 def test_a_wrong_solution_is_none() -> None:
