@@ -1,5 +1,6 @@
 """One prompt over four paths, as transcripts: the model node's end is the real codec, driven by hand."""
 
+import random
 from collections.abc import Callable
 from typing import Any
 
@@ -8,8 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from network.cell import CloseReason, Command, HandOverReader, decode_data, encode_data
+from network.chain_records import DirectoryEntry
 from network.clove import Clove, open_clove
 from network.commands import BlamePath, DeliverFrame, EndSession, ReplacePath, SendData
+from network.crypto import exchange_public
 from network.errors import (
     DecodeError,
     LocalProtocolError,
@@ -22,6 +25,7 @@ from network.errors import (
 from network.events import LinkLost, PathData, PathLost, PathNotReplaced, PathReplaced
 from network.geometry import GEOMETRY, Seal
 from network.hpke import OnionPrivate, Opener
+from network.ids import Role
 from network.inference import FrameKind, ReplyFrame
 from network.message import pack_message, unpack_message
 from network.modes import PACES, Mode
@@ -390,3 +394,50 @@ def test_a_path_whose_clove_did_not_arrive_is_named_at_the_end(session: Session,
     one, two, three, _ = model.write(ACCEPTED, ReplyFrame(1, FrameKind.FINAL), end=True)
     (book >> one >> two).nothing()
     book >> three << [DeliverFrame, DeliverFrame, BlamePath(2, "its clove did not arrive"), EndSession(None)]
+
+
+HAPPENINGS = st.one_of(
+    st.tuples(st.sampled_from(["lost", "replaced", "not replaced", "piece", "late piece", "garbage"]), st.integers(0, 3)),
+    st.tuples(st.sampled_from(list(CloseReason)), st.integers(0, 3)),
+    st.tuples(st.just("time"), st.integers(1, 40)),
+)
+
+
+@given(st.lists(HAPPENINGS, max_size=60), st.integers(0, 2**32))
+@settings(max_examples=150, deadline=None)
+def test_whatever_happens_a_session_ends_once_and_delivers_in_order(happenings: list[tuple[Any, int]], seed: int) -> None:
+    draw = random.Random(seed).randbytes
+    private = draw(32)
+    entry = DirectoryEntry(draw(20), draw(32), exchange_public(private), role=Role.MODEL)
+    session = Session(b"a prompt", entry, NOW, draw, Mode.SPEEDY)
+    model, now = ModelEnd(session, private, entry.node_id), NOW
+    commands: list[Any] = []
+    pending: set[int] = set()
+    brought = dict.fromkeys(range(4), 0)
+    for what, number in happenings:
+        ended = any(isinstance(command, EndSession) for command in commands)
+        before = len(commands)
+        if what == "time":
+            now += number
+            commands += session.expire(now)
+        elif what in ("replaced", "not replaced"):
+            if number in pending:
+                pending.discard(number)
+                commands += session.on_event((PathReplaced if what == "replaced" else PathNotReplaced)(number), now)
+        elif what == "lost":
+            commands += session.on_event(PathLost(number), now)
+        elif what == "garbage":
+            commands += session.on_event(PathData(number, draw(GEOMETRY.backward_body)), now)
+        elif isinstance(what, CloseReason):
+            commands += session.on_event(closed(number, what), now)
+        else:
+            frame = ReplyFrame(brought[number], FrameKind.DELTA if brought[number] else FrameKind.ACCEPTED)
+            (event,) = model.write(frame, paths=(number,), number=brought[number])
+            brought[number] += 1
+            commands += session.on_event(event, now)
+        pending |= {command.path for command in commands[before:] if isinstance(command, ReplacePath)}
+        assert not ended or len(commands) == before, "nothing comes after the end"
+        assert (session.next_deadline() is None) == session.ended
+    delivered = [command.frame.sequence for command in commands if isinstance(command, DeliverFrame)]
+    assert delivered == list(range(len(delivered)))
+    assert sum(isinstance(command, ReplacePath) for command in commands) <= MAX_REPLACEMENTS
