@@ -14,6 +14,8 @@ from serving_node.limits import DEFAULT, Limits
 
 CATCH_UP = 8  # kept pieces that a fresh way brings with every tick, or twice a burst
 
+OPENING_SHARE = 0.2  # of a tick: the first piece waits so long, so that it can say that the request was accepted
+
 Return = tuple[int, bytes]  # clove link, return token
 
 
@@ -48,7 +50,7 @@ class Reply:
         self.deadline: float | None = None
         self._pace = PACES[mode]
         self._writer = ReplyWriter(secret, message_id)
-        self._next_tick = now
+        self._next_tick = now + OPENING_SHARE * self._pace.tick_s
         self._stream = bytearray()
         self._closing = False
         self._parts: list[bytes] = []

@@ -17,7 +17,7 @@ from network.reply import ReplyReader
 from network.resume import ResumeNote, proof_of
 from serving_node.limits import DEFAULT, Limits
 from serving_node.replies import Replies
-from serving_node.replying import Reply
+from serving_node.replying import OPENING_SHARE, Reply
 
 NOW = 1_800_000_000.0
 SECRET, MESSAGE = b"r" * 32, b"m" * 16
@@ -48,7 +48,8 @@ class Ends:
         for link in range(4):
             self.reader.attach(link, token_of(link))
         self.session, commands = self.replies.open(MESSAGE, MESSAGE, SECRET, mode, {i: (i, token_of(i)) for i in links}, NOW)
-        self.do(commands)
+        assert commands == [], "the first piece waits for a fifth of a tick"
+        self.run(OPENING_SHARE * PACES[mode].tick_s)
 
     def do(self, commands: list[Any]) -> None:
         links = []
@@ -138,7 +139,7 @@ def test_a_late_tick_is_not_made_up_for() -> None:
     ends.now = NOW + 5.03
     ends.do(ends.replies.expire(ends.now))
     assert ends.pieces == [(0, 1, 2, 3)] * 2
-    assert ends.replies.next_deadline() == pytest.approx(NOW + 5.1)
+    assert ends.replies.next_deadline() == pytest.approx(NOW + 5.12)
 
 
 def test_a_lost_way_costs_nothing_and_all_lost_cancel_at_once() -> None:
@@ -243,4 +244,4 @@ def test_the_nodes_own_end_of_a_cancelled_reply_is_nobodys() -> None:
 def test_a_tick_that_is_not_due_sends_nothing() -> None:
     reply = Reply(SECRET, MESSAGE, Mode.DEFAULT, NOW)
     reply.attach(0, (0, token_of(0)))
-    assert len(reply.tick(NOW)) == 1 and reply.tick(NOW + TICK / 2) == []
+    assert reply.tick(NOW) == [] and len(reply.tick(NOW + TICK / 4)) == 1 and reply.tick(NOW + TICK / 2) == []
