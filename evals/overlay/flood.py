@@ -1,7 +1,7 @@
 """A relay's core under ten times the set-ups that it can do: what the puzzle leaves for honest users.
 
 Virtual seconds at a tenth of a relay's size. The relay is one that can do `CAPACITY` set-ups a second and no more: its
-second has as much CPU time as these take, measured in the same run. Where a second of flood takes more, the relay serves
+second has as much CPU time as these take, measured all through the flood. Where a second of flood takes more, the relay serves
 what fits and the rest waits in vain, honest and hostile alike.
 """
 
@@ -9,11 +9,9 @@ import os
 import random
 import time
 from dataclasses import dataclass
-from statistics import median
 
 from evals.overlay.messages import NOW
 from evals.overlay.relays import Chain, accepted, fresh_set_ups, last_cell
-from evals.overlay.rounds import through
 from evals.report import Row, row
 from network.cell import CellKind, DestroyReason, decode_cell, decode_destroy, encode_cell
 from network.events import FrameArrived
@@ -28,6 +26,7 @@ FLOOD = 10 * CAPACITY
 HONEST = CAPACITY // 10
 WARM_UP, MEASURED = 1.0, 0.5  # virtual seconds
 FLOODERS = 64
+COMPARE_EVERY = 60
 MOST_TRIES = 1 << 22
 WITH = Limits(creates_per_second=CAPACITY)
 WITHOUT = Limits(creates_per_second=2**40, creates_per_second_per_link=2**40, creates_burst_per_link=2**40)
@@ -37,11 +36,17 @@ WITHOUT = Limits(creates_per_second=2**40, creates_per_second_per_link=2**40, cr
 class Tally:
     """What one flood came to."""
 
-    budget: float  # CPU seconds that the relay has
     cpu: float = 0.0
+    accepting: float = 0.0  # CPU seconds of `compared` set-ups that a relay with nothing else to do accepts
+    compared: int = 0
     asked: int = 0
     accepted: int = 0
     user_cpu: float = 0.0
+
+    @property
+    def budget(self) -> float:
+        """CPU seconds that the relay has."""
+        return MEASURED * CAPACITY * self.accepting / self.compared
 
     @property
     def busy(self) -> float:
@@ -56,8 +61,7 @@ class Tally:
 
 def flood(draw: random.Random) -> list[Row]:
     """Honest success with and without the puzzle, and what each costs."""
-    budget = MEASURED * CAPACITY * accepting(draw)
-    guarded, bare = _flooded(draw, WITH, budget), _flooded(draw, WITHOUT, budget)
+    guarded, bare = _flooded(draw, WITH), _flooded(draw, WITHOUT)
     text = "the same flood without the puzzle"
     solving = 1e3 * guarded.user_cpu / guarded.asked
     return [
@@ -67,15 +71,10 @@ def flood(draw: random.Random) -> list[Row]:
     ]
 
 
-def accepting(draw: random.Random) -> float:
-    """CPU seconds of one set-up that is accepted."""
-    accept = through(lambda: fresh_set_ups(Chain(draw)), accepted)
-    return median(accept() for _ in range(9))
-
-
-def _flooded(draw: random.Random, limits: Limits, budget: float) -> Tally:
+def _flooded(draw: random.Random, limits: Limits) -> Tally:
     """Ten times the capacity over many links, and a few users who solve what they are asked for, on links of their own."""
-    chain, tally = Chain(draw), Tally(budget)
+    chain, tally = Chain(draw), Tally()
+    idle = [each for _ in range(3) for each in fresh_set_ups(chain)]
     core = chain.fresh_core(limits=limits)
     flooders = [core.new_link() for _ in range(FLOODERS)]
     every = FLOOD // HONEST
@@ -88,6 +87,11 @@ def _flooded(draw: random.Random, limits: Limits, budget: float) -> Tally:
         tally.cpu += counted * (time.thread_time() - started)
         if counted and number % every == 0:
             _honest(chain, core, now, tally)
+        if counted and number % COMPARE_EVERY == 0 and idle:
+            started = time.thread_time()
+            accepted(idle.pop())
+            tally.accepting += time.thread_time() - started
+            tally.compared += 1
     return tally
 
 
