@@ -1,8 +1,8 @@
 """What every bench prints: figures beside their baselines and goals, as a table or as one JSON document.
 
 The document is `{name, commit, machine, figures: [{id, value, unit, baseline, baseline_value, ratio, goal, holds}]}`; the
-least and the greatest of a figure's samples follow it as figures of their own, `ID.min` and `ID.max`, and so does what others
-published, `ID.published`, with its source as baseline: it was measured elsewhere, a baseline in the same run.
+least and the greatest of a figure's samples follow it as figures of their own, `ID.min` and `ID.max`. Baselines were measured
+in the same run; where others have published a figure, `ID.published` is ours once more beside theirs, measured elsewhere.
 """
 
 import json
@@ -42,7 +42,8 @@ class Row:
         found = [Figure(f"{name}.{end}", value, unit) for end, value in zip(("min", "max"), self.spread or (), strict=False)]
         if self.published is not None:
             source, value = self.published
-            found.append(Figure(f"{name}.published", value, unit, source))
+            ours = self.figure.value
+            found.append(Figure(f"{name}.published", ours, unit, source, value, _short(ours / value)))
         return [self.figure, *found]
 
 
