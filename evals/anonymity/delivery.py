@@ -27,6 +27,7 @@ SURVIVALS = (0.60, 0.65, 0.70, 0.7676, 0.80, 0.85, 0.90, 0.95, 0.99)
 ANSWER_SECONDS = 2.0
 BEGUN_SECONDS = 0.2  # by then the first piece has come
 SPARE_PATHS = 12  # disjoint ones, whose relays die like all others
+SLOPE_AT_CROSSING = 12 * forms.CROSSOVER_4_3**2 - 12 * forms.CROSSOVER_4_3**3 - 1  # of 4 s^3 - 3 s^4 - s
 RESUMED_AT_LEAST = 0.99
 RESUMED_FROM = 0.8  # below this s a third of the relays in use die within two seconds
 PATIENCE = 120.0
@@ -120,14 +121,16 @@ def measure(s: float, runs: int, seed: int) -> Point:
     return Point(s, whole[Deaths.BEFORE], one_path, whole[Deaths.ANSWERING], whole[Deaths.RESUMED])
 
 
-def crossover(points: Sequence[Point]) -> float | None:
+def crossover(points: Sequence[Point]) -> Estimate | None:
     """Where the measured curves cross: the root of a parabola through dispersal's gains; None with too few points near it."""
     near = [point for point in points if abs(point.s - forms.CROSSOVER_4_3) < 0.12]
     if len(near) < 4:
         return None
     gains = [point.dispersed.mean - point.one_path.mean for point in near]
     roots = np.roots(np.polyfit([point.s for point in near], gains, 2))
-    return min((float(root.real) for root in roots), key=lambda root: abs(root - forms.CROSSOVER_4_3))
+    root = min((float(root.real) for root in roots), key=lambda root: abs(root - forms.CROSSOVER_4_3))
+    of_gains = sum(point.dispersed.error**2 + point.one_path.error**2 for point in near) ** 0.5 / len(near)
+    return Estimate(root, of_gains / SLOPE_AT_CROSSING)
 
 
 def draw(points: Sequence[Point], folder: Path) -> Path:
@@ -176,10 +179,11 @@ def main() -> int:
     head = ["s", "phi", "one path", "(4, 3)", "4 s^3 - 3 s^4", "(4, 3), dying while answering", "fresh circuits join"]
     figures = [each for point in points for each in point.figures()]
     crossing = crossover(points)
-    note = "" if crossing is None else f"the measured curves cross at s = {crossing:.3f}"
+    note = ""
     if crossing is not None:
-        near = abs(crossing - forms.CROSSOVER_4_3) <= 0.03
-        figures.append(judged("delivery.crossover", crossing, "s", f"{forms.CROSSOVER_4_3:.4f} +- 0.03", near))
+        note = f"the measured curves cross at s = {crossing.mean:.3f} ±{crossing.error:.3f}"
+        goal = f"within 3 sigma of {forms.CROSSOVER_4_3:.4f} ({crossing.sigmas(forms.CROSSOVER_4_3):.2f})"
+        figures.append(judged("delivery.crossover", crossing.mean, "s", goal, crossing.holds(forms.CROSSOVER_4_3)))
     if not args.no_plot:
         draw(points, args.plots)
     table = Table(f"Delivery, {args.runs} exchanges per cell", head, rows, note)

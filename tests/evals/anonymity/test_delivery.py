@@ -33,6 +33,8 @@ def test_the_crossing_is_found_among_the_points_near_it() -> None:
         return Point(s, exact, Estimate(s, 0.01), exact, Estimate(1.0, 0.01))
 
     points = [point(s) for s in (0.65, 0.7, 0.7676, 0.8, 0.85)]
-    assert crossover(points) == pytest.approx(forms.CROSSOVER_4_3, abs=1e-3)
+    crossing = crossover(points)
+    assert crossing is not None and crossing.mean == pytest.approx(forms.CROSSOVER_4_3, abs=1e-3)
+    assert 0.0 < crossing.error < 0.02
     assert crossover(points[:2]) is None
     assert all(figure.holds is not False for each in points for figure in each.figures())
