@@ -21,6 +21,7 @@ from evals.overlay.processes import Member, ProcessOverlay, overlay_of
 from evals.report import Row, missed, row, show
 from network.aio.user_node import UserNode
 from network.errors import PlanetServeError
+from network.ids import Role
 from network.inference import FrameKind
 
 PATIENCE = 120.0
@@ -28,6 +29,7 @@ STEP = 0.05
 ANSWERS = 4  # under way at once when a relay goes
 FRAMES, PAUSE_MS = 60, 100
 SETTLE_SECONDS = 4.0
+IDLE_SECONDS = 20.0
 OUT_GOAL_S = 20.0  # five periods of patience, and the periods that the last heartbeat and the user's next pull take
 
 
@@ -39,6 +41,9 @@ class Observed:
     back: list[float] = field(default_factory=list)
     first_frame: list[float] = field(default_factory=list)
     joined: list[float] = field(default_factory=list)
+    idle: list[float] = field(default_factory=list)
+    known: list[float] = field(default_factory=list)
+    listed: list[float] = field(default_factory=list)
     asked: int = 0
     whole_answers: int = 0
     errors: list[str] = field(default_factory=list)
@@ -92,6 +97,29 @@ async def one_round(user: UserNode, overlay: ProcessOverlay, victims: list[Membe
     seen.back.append(await until(lambda: all(user.usable(victim.entry) for victim in victims)))
 
 
+async def idles(overlay: ProcessOverlay, seen: Observed) -> None:
+    """What relays cost that do nothing but gossip and hold two ready path sets of one user."""
+    before = [(await relay.status())["cpu_s"] for relay in overlay.relays]
+    await asyncio.sleep(IDLE_SECONDS)
+    after = [(await relay.status())["cpu_s"] for relay in overlay.relays]
+    seen.idle = [100 * (end - begin) / IDLE_SECONDS for begin, end in zip(before, after, strict=True)]
+
+
+async def comes(user: UserNode, overlay: ProcessOverlay, seen: Observed) -> None:
+    """A relay comes: all others know it before the directory lists it, and users hear of it once it does."""
+    heard = int(user.status().gossip["heard"] or 0)
+    others, newcomer = overlay.relays.copy(), await overlay.add(Role.RELAY, "newcomer")
+    overlay.tell(newcomer)
+    started = time.monotonic()
+    async with asyncio.timeout(PATIENCE):
+        while not all([(await each.status())["gossip"]["newcomers"] for each in others]):
+            await asyncio.sleep(STEP)
+    seen.known.append(time.monotonic() - started)
+    assert user.status().gossip["heard"] == heard, "a user knows only who is listed"
+    await overlay.publish()
+    seen.listed.append(await until(lambda: int(user.status().gossip["heard"] or 0) > heard))
+
+
 async def joins(overlay: ProcessOverlay, seen: Observed) -> None:
     """A user comes, asks, and leaves."""
     started = time.monotonic()
@@ -115,6 +143,8 @@ async def measure(relays: int, rounds: int, at_once: int, draw: random.Random) -
         try:
             everybody = relays + len(overlay.models)
             await until(lambda: int(user.status().gossip["heard"] or 0) == everybody)
+            await idles(overlay, seen)
+            await comes(user, overlay, seen)
             for number in range(rounds):
                 await asyncio.sleep(SETTLE_SECONDS)
                 await one_round(user, overlay, draw.sample(overlay.relays, at_once), ("killed", "frozen")[number % 2], seen)
@@ -136,6 +166,9 @@ def rows(seen: Observed) -> list[Row]:
         row("back_in_new_paths", median(seen.back), "s", samples=seen.back),
         row("first_frame_after_a_death", median(seen.first_frame), "s", samples=seen.first_frame),
         row("user_joins_to_first_path_set", median(seen.joined), "s", samples=seen.joined),
+        row("idle_relay_cpu", median(seen.idle), "%", samples=seen.idle),
+        row("newcomer_known_to_all_relays", median(seen.known), "s", samples=seen.known),
+        row("listed_newcomer_heard_by_user", median(seen.listed), "s", samples=seen.listed),
         row("answers", seen.asked, ""),
         row("answers_whole", seen.whole_answers / seen.asked, "share", at_least=1.0),
     ]

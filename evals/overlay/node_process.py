@@ -19,6 +19,7 @@ from typing import Any
 
 from network.aio.dialer import Dialer
 from network.aio.listening import PublicPort
+from network.aio.logs import configure
 from network.aio.neighbours import Neighbours
 from network.chain_records import DirectoryRecord
 from network.codec import decode
@@ -137,6 +138,7 @@ def main() -> None:
     role, seed, *addresses = sys.argv[1:]
     host, _, port = (addresses or [ANY_PORT])[0].rpartition(":")
     advertise = parse_address(addresses[1]) if len(addresses) > 1 else None
+    configure(seed, "error")
     asyncio.run(NodeProcess(role, seed, with_port(Address(host, int(port))), advertise).run())
 
 
