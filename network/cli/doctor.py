@@ -16,7 +16,7 @@ from network.aio.keys import KeyFileError, load
 from network.chain_records import NodeRecord, node_key
 from network.cli import home
 from network.cli.main import configuration
-from network.cli.output import CommandFailed, run, show_json, show_table
+from network.cli.output import CommandFailed, run, show_json
 from network.config import Address, NodeConfig, node_config
 from network.doctor import Facts, examine, exit_code
 from network.ids import Role
@@ -24,6 +24,7 @@ from network.light_json import genesis_trust
 from network.reachability import REACHABILITY_PATH
 
 PREFLIGHT, USAGE = 3, 2
+GATEWAY = "gateway"  # what most people who ask run
 ASK_SECONDS = 5.0
 CHAIN_SECONDS = 20.0
 CALL_BACK_SECONDS = 90.0
@@ -45,14 +46,25 @@ async def doctor(arguments: argparse.Namespace) -> int:
     if arguments.output == "json":
         show_json({"name": node.name, "config": str(path), "well": code == 0, "findings": rows})
     else:
-        show_table(rows, COLUMNS)
+        for row in rows:
+            print(f"{row['verdict']:8} {row['check']:11} {row['says']}")
+            if row["todo"]:
+                print(f"{'':8} {'':11} do: {row['todo']}")
     return code
 
 
 def _path(arguments: argparse.Namespace) -> Path:
-    if (arguments.name is None) == (arguments.config is None):
-        raise CommandFailed("name a node of the home, or give --config FILE", USAGE)
-    return arguments.config or configuration(arguments.name, str(arguments.home))
+    if arguments.config is not None:
+        if arguments.name is not None:
+            raise CommandFailed("name a node of the home or give --config FILE, not both", USAGE)
+        config: Path = arguments.config
+        return config
+    folder = Path(arguments.home)
+    path = configuration(arguments.name or GATEWAY, str(folder))
+    if not path.is_file():
+        known = ", ".join(sorted(found.parent.name for found in folder.glob("*/config.toml"))) or "none"
+        raise CommandFailed(f"{folder} has no node {arguments.name or GATEWAY}; it has: {known}", PREFLIGHT)
+    return path
 
 
 def _role(raw: Mapping[str, object]) -> Role:
@@ -149,7 +161,7 @@ def parser() -> argparse.ArgumentParser:
         prog="planetserve doctor", description="Look a relay, model node or gateway of this machine over, and say what to do."
     )
     home.add_home(top)
-    top.add_argument("name", nargs="?", help="a node of the home, as in `planetserve relay start NAME`")
+    top.add_argument("name", nargs="?", help="a node of the home, as in `planetserve relay start NAME` (default: gateway)")
     top.add_argument("--config", type=Path, metavar="FILE", help="its config.toml instead")
     top.add_argument("--output", choices=("text", "json"), default="text")
     return top

@@ -50,8 +50,8 @@ def run(*words: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
         (("chat", "hi", "--base-url", "http://127.0.0.1:9/v1"), 4, "planetserve localnet up"),
         (("keys", "show", "none.json"), 5, "cannot be read"),
         (("tx", "retire", "--keys", "none.json"), 5, "cannot be read"),
-        (("doctor",), 2, "name a node"),
-        (("doctor", "relay-0", "--home", "nowhere"), 3, "nowhere/relay-0/config.toml"),
+        (("doctor", "relay-0", "--config", "none.toml"), 2, "not both"),
+        (("doctor", "relay-0", "--home", "nowhere"), 3, "nowhere has no node relay-0; it has: none"),
     ],
 )
 def test_exit_codes_and_words(words: tuple[str, ...], code: int, says: str, tmp_path: Path) -> None:
