@@ -76,6 +76,38 @@ bench-forwarding: setup-env ## Time the HR-Tree and the routing decision (OUTPUT
 bench-overlay: setup-env ## Time cloves, relays and circuits against their limits (OUTPUT=json)
 	@$(BIN)/python -m evals.overlay.bench_overlay $(if $(OUTPUT),--output $(OUTPUT))
 
+.PHONY: attacks
+attacks: setup-env ## Make every attack on the overlay, with its defence and without (ONLY=tagging OUTPUT=json)
+	@$(BIN)/python -m evals.adversary $(if $(ONLY),--only $(ONLY)) $(if $(OUTPUT),--output $(OUTPUT))
+
+.PHONY: chaos
+chaos: setup-env ## Let relays die, drop, delay and alter at random while users ask, in virtual time (SEEDS=6 MINUTES=5)
+	@$(BIN)/python -m evals.adversary.chaos --seeds $(or $(SEEDS),6) --minutes $(or $(MINUTES),5)
+
+.PHONY: churn
+churn: setup-env ## Let relay processes die, hang, come and return while users ask (OUTPUT=json)
+	@$(BIN)/python -m evals.overlay.churn $(if $(OUTPUT),--output $(OUTPUT))
+
+.PHONY: eval-anonymity
+eval-anonymity: setup-evals ## Measure one claim of evals/anonymity and draw it (NAME=entropy, delivery, linkage, ...; OUTPUT=json)
+	@$(BIN)/python -m evals.anonymity.$(or $(NAME),entropy) $(if $(OUTPUT),--output $(OUTPUT))
+
+.PHONY: soak-overlay
+soak-overlay: setup-env ## An overlay of processes at work for an hour: tables and memory (MINUTES=60)
+	@$(BIN)/python -m evals.overlay.soak --minutes $(or $(MINUTES),60)
+
+.PHONY: bench-paths
+bench-paths: setup-env ## Time the choice of paths by the directory's size (OUTPUT=json)
+	@$(BIN)/python -m evals.overlay.bench_paths $(if $(OUTPUT),--output $(OUTPUT))
+
+.PHONY: bench-gossip
+bench-gossip: setup-env ## Time what listening to heartbeats costs by the directory's size (OUTPUT=json)
+	@$(BIN)/python -m evals.overlay.bench_gossip $(if $(OUTPUT),--output $(OUTPUT))
+
+.PHONY: bench-links
+bench-links: setup-env ## Time links on either event loop, with and without TLS (OUTPUT=json)
+	@$(BIN)/python -m evals.overlay.bench_links $(if $(OUTPUT),--output $(OUTPUT))
+
 .PHONY: bench-tor
 bench-tor: setup-env ## Time the overlay beside a private Tor network (needs Debian's tor; OUTPUT=json)
 	@$(BIN)/python -m evals.overlay.bench_tor $(if $(OUTPUT),--output $(OUTPUT))
