@@ -2,7 +2,8 @@
 
 Both have twelve relays as processes on loopback and three hops a circuit, circuits built beforehand. A request of 1 KB,
 and one of 700 KB, go to a server that answers at once; ours goes as four sealed cloves over four circuits (4/3 of the
-bytes, a path set of its own each), Tor's as one stream over one circuit, plain TCP over none. CPU is that of all relays.
+bytes, a path set of its own each), Tor's as one stream over one circuit, plain TCP over none. `first_byte` is `speedy`,
+whose first piece waits 10 ms on purpose; `default` adds jitter and a longer tick. CPU is that of all relays.
 Exit codes: 0 measured, 3 `tor` is not installed (Debian: the package `tor`).
 """
 
@@ -15,6 +16,7 @@ import tempfile
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing
+from functools import partial
 from pathlib import Path
 
 from evals.overlay.processes import ProcessOverlay, overlay_of
@@ -82,10 +84,10 @@ async def over_tcp(port: int, size: int, socks: int | None = None) -> None:
     writer.close()
 
 
-async def over_ours(user: UserNode, overlay: ProcessOverlay, size: int) -> None:
+async def over_ours(user: UserNode, overlay: ProcessOverlay, size: int, mode: Mode = Mode.SPEEDY) -> None:
     """One request through the overlay, up to the reply's first frame."""
     request = b"echo\n".ljust(size, b"x")
-    async with aclosing(user.ask(request, overlay.models[0].entry)) as frames:
+    async with aclosing(user.ask(request, overlay.models[0].entry, mode=mode)) as frames:
         await anext(frames)
 
 
@@ -105,19 +107,20 @@ async def measure(repeat: int) -> tuple[Timed, str]:
     port = server.sockets[0].getsockname()[1]
     async with server:
         for name, size in SIZES.items():
-            await timed.take(f"tcp.{name}", lambda size: over_tcp(port, size), size, repeat)
+            await timed.take(f"tcp.{name}", partial(over_tcp, port), size, repeat)
         async with overlay_of(RELAYS) as overlay:
-            user = UserNode(overlay.directory, os.urandom, path_sets=AT_ONCE, mode=Mode.SPEEDY)
+            user = UserNode(overlay.directory, os.urandom, path_sets=AT_ONCE)
             await user.start()
             try:
                 assert await user.wait_ready(PATIENCE)
                 await asyncio.sleep(3.0)
-                for name, size in SIZES.items():
-                    await timed.take(f"ours.{name}", lambda size: over_ours(user, overlay, size), size, repeat)
+                for mode in (Mode.SPEEDY, Mode.DEFAULT):
+                    for name, size in SIZES.items():
+                        ask_in_mode = partial(over_ours, user, overlay, mode=mode)
+                        await timed.take(f"{mode.name.lower()}.{name}", ask_in_mode, size, repeat)
                 await asyncio.sleep(3.0)
                 pids = [member.process.pid for member in overlay.relays]
-                ask = lambda size: over_ours(user, overlay, size)  # noqa: E731
-                await timed.together("ours.rate", ask, SIZES["700KB"], lambda: cpu_of(pids))
+                await timed.together("ours.rate", partial(over_ours, user, overlay), SIZES["700KB"], lambda: cpu_of(pids))
             finally:
                 await user.close()
         with tempfile.TemporaryDirectory() as folder:
@@ -138,20 +141,14 @@ async def _measure_tor(timed: Timed, tor: Tor, port: int, repeat: int) -> None:
 def rows(timed: Timed, release: str) -> list[Row]:
     """Ours over Tor, and the bare connection for scale."""
     found = []
+    text = f"{release} through three relays"
     for name in SIZES:
-        ours, theirs = timed.samples[f"ours.{name}"], timed.samples[f"tor.{name}"]
-        text = f"{release} through three relays"
-        found.append(
-            row(
-                f"first_byte.{name}",
-                statistics.median(ours),
-                "ms",
-                baseline=text,
-                baseline_value=statistics.median(theirs),
-                samples=ours,
-            )
-        )
-        found.append(row(f"first_byte.{name}.tcp", statistics.median(timed.samples[f"tcp.{name}"]), "ms"))
+        theirs = statistics.median(timed.samples[f"tor.{name}"])
+        for label, mode in (("first_byte", "speedy"), ("first_byte.default", "default")):
+            ours = timed.samples[f"{mode}.{name}"]
+            middle = statistics.median(ours)
+            found.append(row(f"{label}.{name}", middle, "ms", baseline=text, baseline_value=theirs, samples=ours))
+        found.append(row(f"first_byte.tcp.{name}", statistics.median(timed.samples[f"tcp.{name}"]), "ms"))
     (mine,), (theirs_rate,) = timed.samples["ours.rate"], timed.samples["tor.rate"]
     many = f"the same {AT_ONCE} requests of 700 KB through Tor"
     found.append(row("upload_rate", mine, "MB/s", baseline=many, baseline_value=theirs_rate))
