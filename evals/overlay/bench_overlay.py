@@ -11,7 +11,7 @@ import sys
 from evals.overlay.flood import flood
 from evals.overlay.goals import show_goals
 from evals.overlay.loopback import latency
-from evals.overlay.messages import SIZES, dispersal, requests, seals, wire
+from evals.overlay.messages import SIZES, dispersal, requests, sealed_requests, seals, wire
 from evals.overlay.relays import cores, creates, layers, path_sets
 from evals.overlay.soundness import soundness
 from evals.report import Row, show
@@ -36,6 +36,7 @@ def measure(draw: random.Random, repeat: int) -> list[Row]:
         *(figure for label in SIZES for figure in dispersal(label, draw, repeat)),
         *seals(draw, repeat),
         *requests(draw, repeat),
+        *sealed_requests(draw, repeat),
         *wire(draw),
         *soundness(draw),
         *layers(draw, repeat),

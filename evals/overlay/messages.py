@@ -2,19 +2,24 @@
 
 import os
 import random
+from dataclasses import replace
 from functools import partial
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from evals.overlay.rounds import repeated, timed
+from evals.overlay.rounds import Round, repeated, through, timed
 from evals.report import Row, row
+from network.cell import Command as DataCommand
+from network.cell import HandOverReader, decode_data
 from network.chain_records import DirectoryEntry
 from network.clove import Clove, open_clove, seal_clove
 from network.codec import encode
-from network.commands import Command, SendData
+from network.commands import Command, SendData, StartReply
 from network.crypto import exchange, exchange_public
+from network.events import HandoverArrived
 from network.freshness import minute_of
 from network.geometry import COMMITMENT, GEOMETRY, TAG, Seal
+from network.handover import Handover, encode_handover
 from network.hpke import OnionPrivate, Opener, hybrid_public, seal_to
 from network.ids import Role
 from network.inference import Endpoint, InferenceRequest
@@ -22,6 +27,7 @@ from network.modes import Mode
 from network.sealing import DEFAULT_SEALING, Sealing
 from network.session import Session
 from network.sida import combine, split
+from serving_node.inbox import Inbox
 
 NOW = 1_800_000_000.0
 NONCE = bytes(12)
@@ -36,6 +42,7 @@ PUBLISHED_COMBINE = {"1k": 43.8, "8k": 308.0, "32k": 1281.0, "128k": 5273.0, "1m
 PUBLISHED_WIRE = ("the published C++ code, unpadded", 5.3)
 SEAL_TEXT = "X25519 key generation and exchange, AES-256-GCM of the same bytes"
 OPEN_TEXT = "X25519 exchange, AES-256-GCM of the same bytes"
+PLAIN_TEXT = "the same request in plain cloves, the published design's (a hash of every clove instead of seals)"
 SEALING, OPENING = "AES-256-GCM of the same bytes", "AES-256-GCM opening the same bytes"
 
 
@@ -108,6 +115,46 @@ def requests(draw: random.Random, repeat: int) -> list[Row]:
 def prepare(request: bytes, entry: DirectoryEntry, sealing: Sealing = DEFAULT_SEALING) -> list[Command]:
     """All that a user node does before the first cell leaves."""
     return Session(request, entry, NOW, os.urandom, Mode.SPEEDY, sealing).start(NOW)
+
+
+def sealed_requests(draw: random.Random, repeat: int) -> list[Row]:
+    """What sealing costs both ends of a request: each suite beside plain cloves, which every proxy could read a share of."""
+    private, hybrid_private = draw.randbytes(32), draw.randbytes(96)
+    entry = replace(model_node(draw), onion_key=exchange_public(private), hybrid_key=hybrid_public(hybrid_private))
+    request = prompt_of(SIZES["8k"], draw)
+
+    def preparing(seal: str) -> Round:
+        return repeated(5, partial(prepare, request, entry, Sealing(seal)))
+
+    def opening(seal: str) -> Round:
+        inboxes = [Inbox(private, hybrid_private, accept_plain=True) for _ in range(5)]
+        make = partial(_arrivals, request, entry, Sealing(seal))
+        return through(lambda: [(inbox, make()) for inbox in inboxes], lambda pair: _open(*pair))
+
+    rows = []
+    for seal in ("x25519", "hybrid"):
+        rows.append(timed(f"sealed_prepare.8k.{seal}", repeat, preparing(seal), preparing("plain"), PLAIN_TEXT))
+        rows.append(timed(f"sealed_open.8k.{seal}", repeat, opening(seal), opening("plain"), PLAIN_TEXT))
+    return rows
+
+
+def _arrivals(request: bytes, entry: DirectoryEntry, sealing: Sealing) -> list[HandoverArrived]:
+    """The first k cloves of a request, as their proxies hand them over."""
+    gathering: dict[int, HandOverReader] = {}
+    for command in prepare(request, entry, sealing):
+        assert isinstance(command, SendData)
+        kind, payload = decode_data(command.data)
+        if kind is DataCommand.HAND_OVER:
+            gathering[command.path] = HandOverReader(payload)
+        else:
+            gathering[command.path].add(payload)
+    cloves = [(reader.token, reader.clove() or b"") for reader in gathering.values()]
+    return [HandoverArrived(1, encode_handover(Handover.CLOVE, *clove)) for clove in cloves[: GEOMETRY.k]]
+
+
+def _open(inbox: Inbox, arrivals: list[HandoverArrived]) -> None:
+    commands = [command for event in arrivals for command in inbox.on_event(event, NOW)]
+    assert any(isinstance(command, StartReply) for command in commands)
 
 
 def wire(draw: random.Random) -> list[Row]:
