@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from network.config import TLS_RULES
 from network.errors import ConfigError
 
 POLICIES = ("none", "round-robin", "tree", "paper", "ttft")
@@ -58,6 +59,7 @@ class Manifest:
     families: int
     model_nodes: tuple[ModelNode, ...]
     gateway: str
+    tls: str
 
 
 def parse(text: str) -> Manifest:
@@ -80,6 +82,7 @@ def parse(text: str) -> Manifest:
         families=relays.count("families", 1, MOST_RELAYS),
         model_nodes=tuple(_model_node(table, groups) for table in top.tables("model_node")),
         gateway=gateway.text("name"),
+        tls=top.text("tls", TLS_RULES[0]),
     )
     for table in (top, validators, relays, gateway):
         table.finish()
@@ -122,6 +125,8 @@ def _model_node(table: "_Table", groups: tuple[ModelGroup, ...]) -> ModelNode:
 
 
 def _check(manifest: Manifest) -> None:
+    if manifest.tls not in TLS_RULES:
+        raise ConfigError(f"tls is {manifest.tls!r}, none of {', '.join(TLS_RULES)}")
     names = [node.name for node in manifest.model_nodes] + [manifest.gateway]
     names += [f"validator-{i}" for i in range(manifest.validators)] + [f"relay-{i:02d}" for i in range(manifest.relays)]
     if len(set(names)) != len(names):

@@ -117,6 +117,7 @@ def _common(manifest: Manifest, name: str, port: int, metrics: int, family: str,
         "genesis": f"../{GENESIS}",
         "keys": "keys.json",
         "log_level": "info",
+        "tls": manifest.tls,
         "trusting_period_s": TRUSTING_PERIOD_S,
     }
 

@@ -24,6 +24,7 @@ def test_the_default_network_is_the_one_the_issue_asks_for() -> None:
         ('chain_id = "planetserve-localnet"', "chain_id = 7", "chain_id must be a word"),
         ('chain_id = "planetserve-localnet"', "", "chain_id is missing"),
         ("[gateway]", "[gateway]\nspeed = 3", "gateway.speed is not a key"),
+        ('tls = "off-loopback"', 'tls = "never"', "none of off-loopback, always"),
         ("[ports]", "[ports", "not TOML"),
         ("relay = 8800", "relay = true", "ports.relay must be an integer"),
         ("relay = 8800", "relay = 80", "1024..65535"),

@@ -30,6 +30,12 @@ def test_the_default_ports_are_those_that_scripts_rely_on() -> None:
         assert int(node.metrics.rpartition(":")[2]) == int(node.address.rpartition(":")[2]) + 1000
 
 
+def test_every_node_speaks_tls_where_the_manifest_says_so() -> None:
+    text = DEFAULT_MANIFEST.read_text().replace('tls = "off-loopback"', 'tls = "always"')
+    found = {node.config["node"]["tls"] for node in plan(parse(text), SEED, FILES).nodes}
+    assert found == {"always"} and {node.config["node"]["tls"] for node in made().nodes} == {"off-loopback"}
+
+
 @given(st.integers(1024, 31_400))
 def test_a_port_base_moves_every_port_and_none_collides(base: int) -> None:
     ports = [port for node in made(base).nodes for port in node.ports]
