@@ -8,6 +8,7 @@ frames of text, one every MS milliseconds.
 """
 
 import asyncio
+import gc
 import json
 import os
 import resource
@@ -75,6 +76,8 @@ class NodeProcess:
     async def run(self) -> None:
         """Serve until standard input ends."""
         await self._port.start()
+        gc.collect()
+        gc.freeze()  # as the product's processes do, or its collector would wait for far more garbage
         gossip = asyncio.create_task(self._neighbours.run())
         keys = {"signing_key": self._key.public.hex(), "onion_key": self._onion_key.public.hex()}
         say({"address": str(self._config.public), **keys})
