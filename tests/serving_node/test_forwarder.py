@@ -11,7 +11,8 @@ from network.directory import Directory
 from network.errors import ConfigError
 from network.fingerprint import GENERATION_EPOCHS, ChunkPlan
 from network.ids import Role, node_id
-from serving_node.forwarder import STALE_ADMISSION_S, Forwarder
+from serving_node.claims import STALE_ADMISSION_S
+from serving_node.forwarder import Forwarder
 from serving_node.load_factor import DEFAULT_TOKEN_S, EngineLoad
 
 KEYS = [SigningKey(bytes([number + 1] * 32)) for number in range(3)]
@@ -221,7 +222,7 @@ def test_an_honest_holder_keeps_its_weight() -> None:
 
 def test_a_price_of_zero_attracts_nobody_for_long() -> None:
     one, two = pair()
-    report = replace(one._own_report(), token_ns=1, capacity_milli=10**9)
+    report = replace(one.beliefs.own_report(), token_ns=1, capacity_milli=10**9)
     one.sync.journal.report(report)
     tell(one, two)
     row = next(candidate for candidate in two.decide(PROMPT, 0.0).candidates if candidate.node_id == one.own)

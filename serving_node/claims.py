@@ -1,0 +1,81 @@
+"""What this node says its own engine holds: claimed when a prompt is admitted, taken back when the engine has evicted it.
+
+Pure: writes the own paths into the shared index and their changes into the journal. See `docs/forwarding.md` section 4.5.
+"""
+
+from collections import OrderedDict
+
+from network.hrdelta import ChangeKind
+from network.hrindex import Held, HRIndex
+from network.hrjournal import Journal
+from network.hrsync import MAX_HELD_NODES
+from serving_node.experience import Experience
+
+# An engine recomputes the last token, and whole blocks of 16: a shortfall up to this is no eviction.
+SHORTFALL_TOKENS = 32
+REFRESH_S = 60.0
+OWN_NODES = MAX_HELD_NODES // 2
+REMEMBERED_ADMISSIONS = 1024
+STALE_ADMISSION_S = 60.0
+
+
+class Claims:
+    """The own node's part of the tree. Prompts arrive packed; `share` False keeps one out of the tree."""
+
+    __slots__ = ("_admitted", "_experience", "_index", "_journal", "_own")
+
+    def __init__(self, own: bytes, index: HRIndex, journal: Journal, experience: Experience) -> None:
+        self._own = own
+        self._index = index
+        self._journal = journal
+        self._experience = experience
+        self._admitted: OrderedDict[bytes, tuple[float, int]] = OrderedDict()
+
+    def admitted(self, packed: bytes, now: float, *, share: bool) -> None:
+        """The engine is about to hold all of the prompt, and peers may know."""
+        path = self._index.path(packed)
+        held = self._index.match(packed).get(self._own)
+        # Of two equal prompts at once the second finds the first's claim before the engine holds it: the first view counts,
+        # unless it was left behind by an answer that never came.
+        if path not in self._admitted or self._admitted[path][0] + STALE_ADMISSION_S < now:
+            self._admitted[path] = (now, held.tokens if held else 0)
+        if len(self._admitted) > REMEMBERED_ADMISSIONS:
+            self._admitted.popitem(last=False)
+        if share:
+            self._hold(path, held, now)
+
+    def served(self, packed: bytes, cached_tokens: int, now: float, *, share: bool) -> None:
+        """The engine has answered: what it had evicted of our claims is taken back, and the prompt claimed anew."""
+        _, claimed = self._admitted.pop(self._index.path(packed), (now, 0))
+        if claimed:
+            self._experience.saw_cache(self._own, claimed, min(claimed, cached_tokens + SHORTFALL_TOKENS), now)
+        if cached_tokens + SHORTFALL_TOKENS < claimed:
+            self._drop_beyond(packed, cached_tokens)
+        if share:
+            self._hold(self._index.path(packed), self._index.match(packed).get(self._own), now)
+
+    def keep_within(self, cache_tokens: int) -> None:
+        """Drops our least recently used paths beyond what the engine's cache can hold (0: unknown), and tells."""
+        plan = self._index.plan
+        for number in self._index.generations():
+            tree = self._index.tree(number)
+            cut = tree.trim(self._own, OWN_NODES, lambda depth: 1) if tree.held(self._own) > OWN_NODES else []
+            if cache_tokens:
+                cut += tree.trim(self._own, cache_tokens, lambda depth: plan.tokens(depth) - plan.tokens(depth - 1))
+            for path in cut:
+                self._journal.record(number, ChangeKind.DROP, path)
+
+    def _hold(self, path: bytes, held: Held | None, now: float) -> None:
+        if not path:
+            return
+        added = self._index.tree(self._index.generation).insert(path, self._own, now)
+        if added or held is None or now - held.touched >= REFRESH_S:
+            self._journal.record(self._index.generation, ChangeKind.HOLD, path)
+
+    def _drop_beyond(self, packed: bytes, cached_tokens: int) -> None:
+        """An engine evicts from the leaves up: what it lacks of this prompt, it lacks of every prompt that parts later."""
+        keep = self._index.plan.depth(cached_tokens)
+        for number in self._index.generations():
+            path = self._index.space(number).path(packed)
+            if self._index.tree(number).remove_path(path[: keep + 1], self._own):
+                self._journal.record(number, ChangeKind.DROP, path[: keep + 1])
