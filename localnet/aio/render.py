@@ -5,7 +5,6 @@ validator has signed only once. Keys are readable by their owner alone.
 """
 
 import json
-import os
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from localnet import committee
 from localnet.aio.home import Home
 from localnet.plan import CONFIG, GENESIS, PlannedNode
 from localnet.toml_text import dump
+from network.aio import files
 
 
 def write(home: Home) -> None:
@@ -24,7 +24,7 @@ def write(home: Home) -> None:
         seed, manifest = home.identity.seed, home.plan.manifest
         validators = committee.genesis_validators(manifest, seed)
         groups = committee.genesis_groups(manifest, home.identity.hashes)
-        _replace(genesis, render_genesis(manifest.chain_id, now, validators, groups, dict(manifest.params)))
+        files.replace(genesis, render_genesis(manifest.chain_id, now, validators, groups, dict(manifest.params)), 0o644)
     for node in home.plan.nodes:
         write_node(home, node)
 
@@ -33,7 +33,7 @@ def write_node(home: Home, node: PlannedNode) -> None:
     """One node's folder."""
     folder = home.path / node.name
     folder.mkdir(exist_ok=True)
-    _replace(folder / CONFIG, dump(node.config))
+    files.replace(folder / CONFIG, dump(node.config), 0o644)
     for name, keys in node.keys.items():
         _once(folder / name, json.dumps(keys), 0o600)
     if node.role == "validator":
@@ -48,7 +48,7 @@ def _comet(home: Home, node: PlannedNode, folder: Path) -> None:
     data.mkdir(exist_ok=True)
     settings = committee.comet_settings(home.plan, node, folder, seed)
     settings.socket.parent.mkdir(mode=0o700, exist_ok=True)
-    _replace(config / "config.toml", render_comet_config(settings))
+    files.replace(config / "config.toml", render_comet_config(settings), 0o644)
     _once(config / "genesis.json", (home.path / GENESIS).read_text())
     _once(config / "node_key.json", render_node_key(committee.p2p_key(seed, node.name)), 0o600)
     _once(config / "priv_validator_key.json", render_validator_key(committee.consensus_key(seed, node.name)), 0o600)
@@ -57,13 +57,4 @@ def _comet(home: Home, node: PlannedNode, folder: Path) -> None:
 
 def _once(path: Path, text: str, mode: int = 0o644) -> None:
     if not path.exists():
-        _replace(path, text, mode)
-
-
-def _replace(path: Path, text: str, mode: int = 0o644) -> None:
-    """Write a file whole or not at all."""
-    partial = path.with_name(f".{path.name}.partial")
-    partial.unlink(missing_ok=True)
-    with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "w") as out:
-        out.write(text)
-    partial.replace(path)
+        files.replace(path, text, mode)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from network.aio import files
 from network.crypto import KEY_LENGTH, SigningKey, exchange_public
 from network.errors import ConfigError
 from network.geometry import HYBRID_PRIVATE
@@ -92,16 +93,7 @@ def create(path: Path) -> NodeKeys:
 def save(path: Path, keys: NodeKeys) -> None:
     """Replace what `path` holds by newer onion keys of the same node; after a crash it holds the old or the new whole."""
     try:
-        partial = _write_beside(path, keys)
-        try:
-            os.replace(partial, path)
-        finally:
-            partial.unlink(missing_ok=True)
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        files.replace(path, json.dumps(_rows(keys)))
     except OSError as error:
         raise KeyFileError(f"{path} cannot be written: {error.strerror}") from error
 

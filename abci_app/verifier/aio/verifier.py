@@ -25,6 +25,7 @@ from abci_app.verifier.events import (
     Unsubmitted,
 )
 from abci_app.verifier.memory import Memory
+from network.aio import files
 from network.aio.chain_client import ChainClient, ChainUnavailable, ProofRejected
 from network.chain_records import (
     CURRENT_EPOCH_KEY,
@@ -239,8 +240,4 @@ class Verifier:
 
 def save(path: Path, memory: Memory) -> None:
     """Write the memory whole, readable by its owner only."""
-    part = path.with_name(path.name + ".part")
-    descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(memory.to_json())
-    part.replace(path)
+    files.replace(path, memory.to_json())
