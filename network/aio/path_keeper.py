@@ -54,7 +54,8 @@ class PathKeeper:
         self._clock = clock
         dialer = dialer or Dialer()
         self._pool = CircuitPool(rng, clock, directory, dialer)
-        self._alive = LivenessFeed(directory, self.guards, dialer, rng, self._look_again, clock)
+        self._wake = asyncio.Event()
+        self._alive = LivenessFeed(directory, self.guards, dialer, rng, self._wake.set, clock)
         self._chooser = PathChooser(GuardSet(guards or GuardRules()), rng, self._alive.usable)
         self._store = guard_store
         self._check = DirectoryCheck(directory, self.guards, dialer, rng, self._on_directory_checked)
@@ -65,7 +66,6 @@ class PathKeeper:
         self._lost = 0  # ready sets that broke since the last look
         self._after_loss = Backoff(*LOSS_SECONDS)
         self._changed = asyncio.Condition()
-        self._wake = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._built = 0
         self._failed = 0
@@ -319,9 +319,6 @@ class PathKeeper:
             for path_set in self._ready:
                 path_set.close()
             self._ready.clear()
-        self._wake.set()
-
-    def _look_again(self) -> None:
         self._wake.set()
 
     async def _save_guards(self) -> None:

@@ -8,17 +8,17 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import AsyncGenerator, Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from network.aio.dialer import Dialer
 from network.aio.guard_store import GuardStore
 from network.aio.path_keeper import PathKeeper
+from network.aio.ready_paths import KeeperStatus
 from network.aio.session_run import SessionRun
 from network.chain_records import DirectoryEntry
 from network.directory import Directory
 from network.errors import ModelUnreachable, NoCircuits, ReplyTimeout, SessionError
 from network.freshness import Rng
-from network.gossip import GossipStatus
 from network.guards import GuardRules
 from network.inference import FrameKind, ReplyFrame
 from network.modes import Mode
@@ -33,20 +33,10 @@ TERMINAL = (FrameKind.FINAL, FrameKind.FAILED)
 
 
 @dataclass(frozen=True, slots=True)
-class UserNodeStatus:
+class UserNodeStatus(KeeperStatus):
     """What a user node can say about itself without naming relays."""
 
-    path_sets_ready: int
-    path_sets_wanted: int
-    circuits_open: int
     sessions: int
-    built: int
-    failed: int
-    reason: str
-    guards_wanted: int
-    guards_answering: int
-    directory_epochs_behind: int
-    gossip: GossipStatus
 
 
 class UserNode:
@@ -96,20 +86,7 @@ class UserNode:
 
     def status(self) -> UserNodeStatus:
         """How this user node stands."""
-        paths = self._paths.status()
-        return UserNodeStatus(
-            paths.path_sets_ready,
-            paths.path_sets_wanted,
-            paths.circuits_open,
-            self._sessions,
-            paths.built,
-            paths.failed,
-            paths.reason,
-            paths.guards_wanted,
-            paths.guards_answering,
-            paths.directory_epochs_behind,
-            paths.gossip,
-        )
+        return UserNodeStatus(**asdict(self._paths.status()), sessions=self._sessions)
 
     def guards(self) -> tuple[DirectoryEntry, ...]:
         """The guards in use: who may be asked what a guard may be asked. None before they have been chosen."""
