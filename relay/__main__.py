@@ -66,7 +66,7 @@ class _Relay:
         self._keeper = KeyKeeper(config.node.keys, keys, self._entry, self._use_keys, os.urandom)
         self._keeper.start()
         self._dialer = dialer_of(config.node)
-        self._server = RelayServer(self._core, dialer=self._dialer, limits=config.limits)
+        self._server = RelayServer(self._core, dialer=self._dialer)
         self._neighbours = Neighbours(config.node, keys.signing, lambda: self._chain.directory_now, self._dialer)
         self._port = PublicPort(config.node, keys.signing, [*self._server.routes(), *self._neighbours.routes()])
 

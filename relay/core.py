@@ -41,7 +41,6 @@ class RelayCore:
         "_courier",
         "_directory",
         "_entrance",
-        "_limits",
         "_next_link",
         "_node_id",
         "_outward",
@@ -51,6 +50,7 @@ class RelayCore:
         "_terms",
         "circuits",
         "counts",
+        "limits",
     )
 
     def __init__(
@@ -66,7 +66,7 @@ class RelayCore:
         self._entrance = Entrance(node_id, onion_keys, directory, rng, limits)
         self._directory = directory
         self._rng = rng
-        self._limits = limits
+        self.limits = limits
         self._terms = terms
         self._courier = Courier(limits)
         self._next_link = 0

@@ -15,6 +15,7 @@ from network.freshness import Rng
 from network.geometry import KEY, SOLUTION
 from network.handshake import ForeignDirectory, OnionKey, RelayHandshake
 from network.puzzle import is_solved, puzzle
+from network.rates import Allowance
 from network.replay import ReplaySet
 from relay.limits import Limits
 
@@ -45,7 +46,7 @@ class Entrance:
         self._replays = ReplaySet(limits.replay_keys)
         self._arrived = _LastSecond()
         self._opened = _LastSecond()
-        self._rates: dict[int, _Bucket] = {}
+        self._rates: dict[int, Allowance] = {}
         self.onion_keys = tuple(onion_keys)
 
     def open(self, link: int, body: bytes, now: float) -> RelayHandshake | Refusal:
@@ -83,10 +84,10 @@ class Entrance:
         """
         limits = self._limits
         self._arrived.add(now)
-        bucket = self._rates.get(link)
-        if bucket is None:
-            bucket = self._rates[link] = _Bucket(limits.creates_burst_per_link, now)
-        is_free = bucket.take(limits.creates_per_second_per_link, limits.creates_burst_per_link, now)
+        allowance = self._rates.get(link)
+        if allowance is None:
+            allowance = self._rates[link] = Allowance(limits.creates_per_second_per_link, limits.creates_burst_per_link)
+        is_free = allowance.take(now)
         above = self.load(now) - limits.puzzle_above_percent
         if above > 0:
             return min(limits.puzzle_bits + above // 10, limits.puzzle_most_bits)
@@ -139,22 +140,3 @@ class _LastSecond:
             self._total -= self._slices[slice_ % _SLICES]
             self._slices[slice_ % _SLICES] = 0
         self._newest = newest
-
-
-class _Bucket:
-    """What a link may still bring without work."""
-
-    __slots__ = ("_left", "_since")
-
-    def __init__(self, burst: int, now: float) -> None:
-        self._left = float(burst)
-        self._since = now
-
-    def take(self, per_second: int, burst: int, now: float) -> bool:
-        """Whether one more is free."""
-        self._left = min(float(burst), self._left + per_second * max(0.0, now - self._since))
-        self._since = now
-        if self._left < 1:
-            return False
-        self._left -= 1
-        return True

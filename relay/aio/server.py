@@ -13,9 +13,6 @@ from network.events import Event
 from network.link_gate import LinkGate
 from relay.aio.links import Links
 from relay.core import RelayCore
-from relay.limits import Limits
-
-DEFAULT_LIMITS = Limits()
 
 
 class RelayServer:
@@ -26,8 +23,8 @@ class RelayServer:
         core: RelayCore,
         clock: Callable[[], float] = time.time,
         dialer: Dialer | None = None,
-        limits: Limits = DEFAULT_LIMITS,
     ) -> None:
+        limits = core.limits
         self._core = core
         self._clock = clock
         self._links = Links(self._on_event, dialer or Dialer(), limits.of_a_link)

@@ -12,7 +12,7 @@ from network.cell import CloseReason, Command, decode_data, hand_over_cells
 from network.chain_records import DirectoryRecord
 from network.directory import Directory
 from network.geometry import GEOMETRY
-from relay.entrance import _Bucket
+from network.rates import Allowance
 from relay.limits import Limits
 
 
@@ -99,8 +99,8 @@ async def test_whether_a_link_could_be_opened_is_told(overlay: Any, pool: Any) -
 @pytest.fixture
 def no_time_passes(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a link may bring without work does not grow back, however slow the machine is."""
-    take = _Bucket.take
-    monkeypatch.setattr(_Bucket, "take", lambda bucket, per_second, burst, now: take(bucket, 0, burst, now))
+    take = Allowance.take
+    monkeypatch.setattr(Allowance, "take", lambda allowance, now: take(allowance, 0.0))
 
 
 async def test_a_busy_relay_has_its_puzzle_solved(overlay: Any, pool: Any, no_time_passes: None) -> None:
