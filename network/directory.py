@@ -3,8 +3,6 @@
 Made from one `DirectoryRecord` whose proof the light client has checked; this file only looks things up.
 """
 
-from collections.abc import Iterable
-
 from network.chain_records import DirectoryEntry, DirectoryRecord
 from network.codec import encode
 from network.crypto import sha256
@@ -64,8 +62,3 @@ class Directory:
 def empty(chain_id: str) -> Directory:
     """The directory before the first block: nobody is known."""
     return Directory(DirectoryRecord(chain_id=chain_id), 0)
-
-
-def family_names(entries: Iterable[DirectoryEntry]) -> set[str]:
-    """The operator families among these nodes."""
-    return {entry.family for entry in entries}

@@ -12,11 +12,10 @@ from pathlib import Path
 from time import thread_time_ns
 
 from evals.anonymity.present import Canvas, Table, emit, judged, options
+from evals.overlay.messages import sealed_cloves
 from evals.report import Figure
-from network.cell import Command as DataCommand
-from network.cell import HandOverReader, decode_data
 from network.chain_records import DirectoryEntry
-from network.commands import SendData, StartReply
+from network.commands import StartReply
 from network.crypto import exchange_public
 from network.events import HandoverArrived
 from network.geometry import COMMITMENT, GEOMETRY, TAG, TOKEN
@@ -75,7 +74,7 @@ def _request(text: bytes, entry: DirectoryEntry, private: bytes) -> dict[str, fl
     """A prompt, whole: padding, dispersal, four seals; three openings, recovery."""
     session: list[Session] = []
     prepared = spent(lambda: session.append(Session(text, entry, NOW, os.urandom, Mode.SPEEDY)))
-    cloves = sealed_cloves(session[0])
+    cloves = sealed_cloves(session[0].start(NOW))
     inbox, opened = Inbox(private), []
 
     def open_request() -> None:
@@ -85,19 +84,6 @@ def _request(text: bytes, entry: DirectoryEntry, private: bytes) -> dict[str, fl
     decrypted = spent(open_request)
     assert any(isinstance(command, StartReply) and command.request == text for command in opened)
     return {"request prepare": prepared, "request decrypt": decrypted}
-
-
-def sealed_cloves(session: Session) -> list[tuple[bytes, bytes]]:
-    """(return token, sealed clove) of every path, as its proxy puts them together."""
-    readers: dict[int, HandOverReader] = {}
-    for command in session.start(NOW):
-        assert isinstance(command, SendData)
-        kind, payload = decode_data(command.data)
-        if kind is DataCommand.HAND_OVER:
-            readers[command.path] = HandOverReader(payload)
-        else:
-            readers[command.path].add(payload)
-    return [(reader.token, reader.clove() or b"") for reader in readers.values()]
 
 
 def _reply(text: bytes) -> dict[str, float]:

@@ -2,6 +2,7 @@
 
 import os
 import random
+from collections.abc import Iterable
 from dataclasses import replace
 from functools import partial
 
@@ -140,16 +141,21 @@ def sealed_requests(draw: random.Random, repeat: int) -> list[Row]:
 
 def _arrivals(request: bytes, entry: DirectoryEntry, sealing: Sealing) -> list[HandoverArrived]:
     """The first k cloves of a request, as their proxies hand them over."""
-    gathering: dict[int, HandOverReader] = {}
-    for command in prepare(request, entry, sealing):
+    cloves = sealed_cloves(prepare(request, entry, sealing))
+    return [HandoverArrived(1, encode_handover(Handover.CLOVE, *clove)) for clove in cloves[: GEOMETRY.k]]
+
+
+def sealed_cloves(commands: Iterable[object]) -> list[tuple[bytes, bytes]]:
+    """(return token, sealed clove) of every path, as its proxy puts them together from what the user node sends."""
+    readers: dict[int, HandOverReader] = {}
+    for command in commands:
         assert isinstance(command, SendData)
         kind, payload = decode_data(command.data)
         if kind is DataCommand.HAND_OVER:
-            gathering[command.path] = HandOverReader(payload)
+            readers[command.path] = HandOverReader(payload)
         else:
-            gathering[command.path].add(payload)
-    cloves = [(reader.token, reader.clove() or b"") for reader in gathering.values()]
-    return [HandoverArrived(1, encode_handover(Handover.CLOVE, *clove)) for clove in cloves[: GEOMETRY.k]]
+            readers[command.path].add(payload)
+    return [(reader.token, reader.clove() or b"") for reader in readers.values()]
 
 
 def _open(inbox: Inbox, arrivals: list[HandoverArrived]) -> None:

@@ -1,7 +1,7 @@
 """Look-ups in a verified directory."""
 
 from network.chain_records import DirectoryEntry, DirectoryRecord
-from network.directory import REMEMBERED, SETTLE_SECONDS, Directory, empty, family_names
+from network.directory import REMEMBERED, SETTLE_SECONDS, Directory, empty
 from network.ids import Role
 
 
@@ -28,7 +28,6 @@ def test_lookups_by_role_group_and_trust() -> None:
     assert directory.groups() == ("m",)
     assert directory.get(bytes([5] * 20)) == ENTRIES[4]
     assert directory.get(bytes(20)) is None
-    assert family_names(directory.relays()) == {"family-1"}
 
 
 def test_the_hash_names_the_content() -> None:
