@@ -18,6 +18,7 @@ from network.ids import NODE_ID_LENGTH
 
 SIGNATURE_DOMAIN = b"planetserve/group/1"
 MAX_DEPTH = 4096
+TERMS_ID_LENGTH = 8
 MAX_CHANGES = 32_768
 MAX_SECTIONS = 4
 MAX_DELTA = 32 * 1024
@@ -55,6 +56,8 @@ class SignedKind(IntEnum):
     DELTA = 1
     SNAPSHOT = 2
     HELLO = 3
+    TERMS = 4
+    TERMS_ANSWER = 5
 
 
 class ChangeKind(IntEnum):
@@ -109,7 +112,10 @@ class Update(Message):
 
 @dataclass(frozen=True, slots=True)
 class Hello(Message):
-    """Opens every exchange: who speaks to whom, where its own log stands, and how much of the other's it has."""
+    """Opens every exchange: who speaks to whom, where its own log stands, and how much of the other's it has.
+
+    `terms` names the group's terms that the speaker holds (`network/hrterms.py`); empty when it holds none.
+    """
 
     group: str = text(1, limit=128)
     origin: bytes = blob(2, size=NODE_ID_LENGTH)
@@ -120,13 +126,14 @@ class Hello(Message):
     oldest: int = uint(7)
     have_incarnation: int = uint(8)
     have_sequence: int = uint(9)
+    terms: bytes = blob(10, size=TERMS_ID_LENGTH)
 
 
 @dataclass(frozen=True, slots=True)
 class Signed(Message):
     """A signed body. The signature covers domain, chain id, kind and body."""
 
-    kind: int = uint(1, limit=3)
+    kind: int = uint(1, limit=5)
     body: bytes = blob(2, limit=MAX_SNAPSHOT)
     signature: bytes = blob(3, size=64)
 
@@ -147,6 +154,7 @@ class Ack(Message):
     have_sequence: int = uint(2)
     incarnation: int = uint(3)
     head: int = uint(4)
+    terms: bytes = blob(5, size=TERMS_ID_LENGTH)
 
 
 def sign(kind: SignedKind, message: Message, key: SigningKey, chain_id: str) -> Signed:

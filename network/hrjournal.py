@@ -65,6 +65,10 @@ class Journal:
         self._load_changed = self._load_changed or load != self.load
         self.load = load
 
+    def forget(self, generation: int) -> None:
+        """What was noted of a generation and not flushed yet is not said: its paths belong to a space that is gone."""
+        self._pending = [change for change in self._pending if change[0] != generation]
+
     def flush(self) -> int:
         """Numbers and signs everything noted since the last flush; returns how many deltas that made."""
         made = 0

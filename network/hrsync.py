@@ -58,6 +58,8 @@ class Replica:
     reachable: bool = False
     recent: deque[tuple[int, Signed]] = field(default_factory=lambda: deque(maxlen=EVIDENCE_LENGTH))
     proof: tuple[Signed, Signed] | None = None
+    terms: bytes = b""
+    skipped: set[int] = field(default_factory=set)
 
     @property
     def behind(self) -> bool:
@@ -83,6 +85,7 @@ class Sync:
         self.journal = Journal(own, key, index, incarnation)
         self.replicas: dict[bytes, Replica] = {}
         self.counts: Counter[str] = Counter()
+        self.terms = b""  # what our Hellos and Acks say of the terms that we hold
         self._key = key
         self._members: dict[bytes, bytes] = {}
 
@@ -95,6 +98,15 @@ class Sync:
             self.index.remove_node(node)
         for node in members:
             self.replicas.setdefault(node, Replica())
+
+    def changed_space(self, generation: int) -> None:
+        """The index has new terms for a generation: what peers said in its new space before we could read it is read again."""
+        self.journal.forget(generation)
+        for replica in self.replicas.values():
+            if generation in replica.skipped:
+                replica.skipped.discard(generation)
+                replica.sequence = 0
+                replica.recent.clear()
 
     def post_for(self, peer: bytes, wall_ms: int) -> bytes:
         """The Post this peer should get now: the deltas it lacks, as far as the log and the size limit reach."""
@@ -119,7 +131,7 @@ class Sync:
         replica.contact_at, replica.reachable = now, True
         ours = ack.have_incarnation == self.journal.incarnation
         replica.acked = min(ack.have_sequence, self.journal.sequence) if ours else 0
-        replica.head = max(replica.head, (ack.incarnation, ack.head))
+        replica.head, replica.terms = max(replica.head, (ack.incarnation, ack.head)), ack.terms
         return replica.behind and replica.proof is None
 
     def on_silence(self, peer: bytes) -> None:
@@ -140,11 +152,11 @@ class Sync:
             body = check_signature(signed, SignedKind.DELTA, self._members[hello.origin], self.index.chain_id)
             self._on_delta(hello.origin, replica, signed, decode_update(body, MAX_DELTA), now)
         replica.contact_at, replica.reachable = now, True
-        replica.head = max(replica.head, (hello.incarnation, hello.head))
+        replica.head, replica.terms = max(replica.head, (hello.incarnation, hello.head)), hello.terms
         ours = hello.have_incarnation == self.journal.incarnation
         replica.acked = min(hello.have_sequence, self.journal.sequence) if ours else 0
         have = replica.sequence if replica.incarnation == hello.incarnation else 0
-        ack = Ack(replica.incarnation, replica.sequence, self.journal.incarnation, self.journal.sequence)
+        ack = Ack(replica.incarnation, replica.sequence, self.journal.incarnation, self.journal.sequence, self.terms)
         return Received(ack, hello.origin, have < hello.head and have + 1 < hello.oldest)
 
     def on_snapshot_request(self, raw: bytes, wall_ms: int) -> bytes:
@@ -159,8 +171,8 @@ class Sync:
         body = check_signature(decode_signed(raw), SignedKind.SNAPSHOT, self._members[peer], self.index.chain_id)
         update = decode_update(body, MAX_SNAPSHOT)
         self._check_update(peer, update)
-        sections = self._usable(update, MAX_SNAPSHOT_SYMBOLS)
         replica = self.replicas[peer]
+        sections = self._usable(replica, update, MAX_SNAPSHOT_SYMBOLS)
         if (update.incarnation, update.sequence) <= (replica.incarnation, replica.sequence) or replica.proof is not None:
             self.counts["stale"] += 1
             return False
@@ -181,7 +193,7 @@ class Sync:
         if update.sequence != replica.sequence + 1:
             self.counts["gaps"] += 1
             return
-        self._apply(peer, replica, update, self._usable(update, MAX_DELTA_SYMBOLS), now)
+        self._apply(peer, replica, update, self._usable(replica, update, MAX_DELTA_SYMBOLS), now)
         replica.recent.append((update.sequence, signed))
         self.counts["deltas"] += 1
 
@@ -222,7 +234,7 @@ class Sync:
         if update.load is not None:
             replica.load, replica.load_at = update.load, now
 
-    def _usable(self, update: Update, budget: int) -> list[tuple[int, list[tuple[ChangeKind, bytes]]]]:
+    def _usable(self, replica: Replica, update: Update, budget: int) -> list[tuple[int, list[tuple[ChangeKind, bytes]]]]:
         """The sections we can compare with our own, unfolded; others are counted and skipped, not fatal."""
         usable: list[tuple[int, list[tuple[ChangeKind, bytes]]]] = []
         for section in update.sections:
@@ -232,6 +244,8 @@ class Sync:
                 usable.append((section.generation, changes))
             else:
                 self.counts["foreign-space"] += 1
+                if self.index.accepts(section.generation):
+                    replica.skipped.add(section.generation)
         return usable
 
     def _comparable(self, section: Section) -> bool:
@@ -271,5 +285,6 @@ class Sync:
             oldest=journal.oldest,
             have_incarnation=replica.incarnation,
             have_sequence=replica.sequence,
+            terms=self.terms,
         )
         return sign(SignedKind.HELLO, hello, self._key, self.index.chain_id)

@@ -337,3 +337,28 @@ def test_a_snapshot_must_be_its_own_signed_by_its_owner() -> None:
     with pytest.raises(Refused) as refused:
         one.on_snapshot_request(two.hello_for(IDS[2], WALL), WALL)
     assert refused.value.reason == "not-for-us"
+
+
+def test_each_exchange_says_whose_terms_are_held() -> None:
+    one, two = make(0), make(1)
+    one.terms, two.terms = b"terms-01", b"terms-02"
+    exchange(one, two)
+    assert two.replicas[one.own].terms == b"terms-01"
+    assert one.replicas[two.own].terms == b"terms-02"
+
+
+def test_a_new_space_reads_again_what_was_skipped() -> None:
+    one, two = make(0), make(1)
+    two.index.plan = ChunkPlan((), 5)
+    hold(one, b"abc")
+    one.journal.flush()
+    exchange(one, two)
+    assert two.counts["foreign-space"] == 1
+    two.index = HRIndex("chain", "m", ChunkPlan((), 4))
+    two.changed_space(0)
+    exchange(two, one)
+    exchange(one, two)
+    assert claims(two)[one.own] == [b"abc"]
+    hold(two, b"old")
+    two.changed_space(0)
+    assert not two.journal.dirty
