@@ -1,23 +1,33 @@
 """From a prompt to its path in the HR-Tree: one 8-bit fingerprint per chunk, chained and keyed.
 
-Fingerprint i is the first byte of a keyed BLAKE2b over *everything up to the end of chunk i*, so a symbol depends on its
-whole prefix and an unlike prompt leaves the tree within a chunk or two. The key belongs to a `Space`: chain, model group,
-generation, unit and chunk plan. Two nodes that agree on those five agree on every symbol; `Space.id` lets them check.
+Fingerprint i is the first byte of AES over a keyed sum of *everything up to the end of chunk i*, so a symbol depends on its
+whole prefix and an unlike prompt leaves the tree within a chunk or two. The keys belong to a `Space`: chain, model group,
+generation, unit, chunk plan and the group's secret. Who agrees on those agrees on every symbol; `Space.id` lets nodes check.
 The whole prompt is indexed: a depth cap costs a quarter to a half of the reuse. See `docs/forwarding.md` section 2.
 """
 
 import sys
 from array import array
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from enum import IntEnum
 from functools import cached_property
 from hashlib import blake2b
 from itertools import accumulate
 
+from cryptography.hazmat.primitives.ciphers import Cipher, CipherContext, algorithms, modes
+
+from network.multilinear import PrefixSums, Sums
+
 TOKEN_BYTES = 4
 SPACE_ID_LENGTH = 8
+SECRET_LENGTH = 32
+MAX_SALT = 32
+BLOCK_BYTES = 16
+# They bound what a prompt without end can cost: its path, and the key words drawn for it.
+MAX_DEPTH = 4096
+MAX_TOKENS = 2**20
 GENERATION_EPOCHS = 60
 
 # Fine where prompts part (system prompts, templates), coarser where they only grow: 152 symbols for 32,768 tokens.
@@ -59,10 +69,13 @@ class ChunkPlan:
             return bisect_right(self._ends, tokens)
         return len(self.lengths) + (tokens - self._head) // self.fixed
 
-    def ends(self, tokens: int) -> Iterable[int]:
-        """The end of every whole chunk of a prompt of `tokens` tokens, in tokens."""
-        yield from self._ends[: self.depth(min(tokens, self._head))]
-        yield from range(self._head + self.fixed, tokens + 1, self.fixed)
+    def ends(self, tokens: int) -> Sequence[int]:
+        """The end of every whole chunk of a prompt of `tokens` tokens, in tokens; no more than a path may have symbols."""
+        return self._all_ends[: self.depth(min(tokens, MAX_TOKENS))]
+
+    @cached_property
+    def _all_ends(self) -> Sequence[int]:
+        return memoryview(array("q", map(self.tokens, range(1, MAX_DEPTH + 1))))
 
     @property
     def _head(self) -> int:
@@ -76,39 +89,61 @@ def generation(epoch: int) -> int:
 
 @dataclass(frozen=True)
 class Space:
-    """One set of comparable fingerprints. Equal fields, equal key; another chain, group, generation or plan, another key."""
+    """One set of comparable fingerprints. Equal fields, equal symbols; any other field, other symbols.
+
+    `secret` is what the members of a group share and nobody else has: 32 bytes, or none where a group has not agreed on any.
+    """
 
     chain_id: str
     group: str
     generation: int
     unit: Unit = Unit.TOKENS
     plan: ChunkPlan = ChunkPlan()
+    secret: bytes = field(default=b"", repr=False)
+
+    def __post_init__(self) -> None:
+        if len(self.secret) not in (0, SECRET_LENGTH):
+            raise ValueError(f"a group's secret has {SECRET_LENGTH} bytes, or none")
 
     @cached_property
     def key(self) -> bytes:
-        """The 32-byte fingerprint key: a public function of the fields (who may know it: `docs/forwarding.md` section 7)."""
+        """The 32-byte key of everything below: public without a secret (who may know it: `docs/forwarding.md` section 7)."""
         names = [self.chain_id.encode(), self.group.encode()]
         numbers = [self.generation, int(self.unit), self.plan.fixed, *self.plan.lengths]
         parts = names + [number.to_bytes(8, "big") for number in numbers]
         joined = b"".join(len(part).to_bytes(4, "big") + part for part in parts)
-        return blake2b(joined, digest_size=32, person=b"ps-fingerprint").digest()
+        return blake2b(joined, digest_size=32, key=self.secret, person=b"ps-fingerprint/2").digest()
 
     @cached_property
     def id(self) -> bytes:
         """8 bytes that name this space on the wire, so that two plans are never compared symbol by symbol."""
         return blake2b(self.key, digest_size=SPACE_ID_LENGTH, person=b"ps-space").digest()
 
-    def path(self, data: bytes) -> bytes:
-        """The path of a packed prompt: one byte per whole chunk. A tail shorter than its chunk has no symbol."""
-        running = blake2b(digest_size=SPACE_ID_LENGTH, key=self.key)
-        view = memoryview(data)
-        symbols = bytearray()
-        start = 0
-        for end in self.plan.ends(len(data) // TOKEN_BYTES):
-            running.update(view[start * TOKEN_BYTES : end * TOKEN_BYTES])
-            symbols.append(running.copy().digest()[0])
-            start = end
-        return bytes(symbols)
+    def path(self, data: bytes, salt: bytes = b"") -> bytes:
+        """The path of a packed prompt: one byte per whole chunk. A tail shorter than its chunk has no symbol.
+
+        Only prompts with the same salt share symbols. ValueError for a salt of over 32 bytes.
+        """
+        blocks = self._sums.blocks(data, self.plan.ends(len(data) // TOKEN_BYTES))
+        cipher = self._cipher(salt) if salt else self._unsalted
+        return cipher.update(blocks)[::BLOCK_BYTES]
+
+    @cached_property
+    def _sums(self) -> PrefixSums:
+        return Sums(self._derived(b"ps-key-words"))
+
+    @cached_property
+    def _unsalted(self) -> CipherContext:
+        return self._cipher(b"")
+
+    def _cipher(self, salt: bytes) -> CipherContext:
+        """Every block stands for itself in this mode, so one context serves all prompts."""
+        if len(salt) > MAX_SALT:
+            raise ValueError(f"a salt of {len(salt)} bytes; at most {MAX_SALT}")
+        return Cipher(algorithms.AES(self._derived(b"ps-symbols", salt)), modes.ECB()).encryptor()
+
+    def _derived(self, person: bytes, salt: bytes = b"") -> bytes:
+        return blake2b(salt, digest_size=32, key=self.key, person=person).digest()
 
 
 def pack_tokens(tokens: Sequence[int]) -> bytes:

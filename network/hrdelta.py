@@ -13,11 +13,10 @@ from typing import Any
 from network.codec import Message, blob, decode, encode, nested, repeated, text, uint
 from network.crypto import SigningKey, verify
 from network.errors import DecodeError, RemoteProtocolError
-from network.fingerprint import SPACE_ID_LENGTH
+from network.fingerprint import MAX_DEPTH, SPACE_ID_LENGTH
 from network.ids import NODE_ID_LENGTH
 
 SIGNATURE_DOMAIN = b"planetserve/group/1"
-MAX_DEPTH = 4096
 TERMS_ID_LENGTH = 8
 MAX_CHANGES = 32_768
 MAX_SECTIONS = 4

@@ -2,12 +2,12 @@
 
 Fingerprint keys change every `GENERATION_EPOCHS` epochs. Nodes see the change a few blocks apart, so the generation before
 stays matchable and the one after is accepted early; whoever is served under the new key moves into the new tree by itself.
-See `docs/forwarding.md` section 2.3.
+Chunk plan and secret of a generation are adopted, not chosen here. See `docs/forwarding.md` section 2.3.
 """
 
 from dataclasses import dataclass
 
-from network.fingerprint import ChunkPlan, Space
+from network.fingerprint import ChunkPlan, Space, Unit
 from network.hrtree import NODE_BYTES, HRTree
 
 KEPT_GENERATIONS = 3
@@ -25,14 +25,27 @@ class Held:
 class HRIndex:
     """Matches packed prompts against every live generation. Trees of other generations do not exist here."""
 
-    def __init__(self, chain_id: str, group: str, plan: ChunkPlan | None = None, max_bytes: int = DEFAULT_BYTES) -> None:
+    def __init__(
+        self,
+        chain_id: str,
+        group: str,
+        plan: ChunkPlan | None = None,
+        max_bytes: int = DEFAULT_BYTES,
+        unit: Unit = Unit.TOKENS,
+    ) -> None:
         self.chain_id = chain_id
         self.group = group
-        self.plan = plan or ChunkPlan()
+        self.unit = unit
         self.generation = 0
         self._max_nodes = max(1, max_bytes // NODE_BYTES // KEPT_GENERATIONS)
         self._trees: dict[int, HRTree] = {}
         self._spaces: dict[int, Space] = {}
+        self._terms: dict[int, tuple[ChunkPlan, bytes]] = {-1: (plan or ChunkPlan(), b"")}
+
+    @property
+    def plan(self) -> ChunkPlan:
+        """The chunk plan of the current generation."""
+        return self.space(self.generation).plan
 
     def __len__(self) -> int:
         """Tree nodes over all generations."""
@@ -41,18 +54,45 @@ class HRIndex:
     def advance(self, generation: int) -> None:
         """*Changes the index*: makes `generation` the current one and drops every tree that is too old. Never goes back."""
         self.generation = max(self.generation, generation)
-        for old in [number for number in self._trees if not self.accepts(number)]:
-            del self._trees[old], self._spaces[old]
+        self._trees = {number: tree for number, tree in self._trees.items() if self.accepts(number)}
+        self._spaces = {number: space for number, space in self._spaces.items() if self.accepts(number)}
+        oldest = self._before(self.generation - 1)
+        self._terms = {number: terms for number, terms in self._terms.items() if number >= oldest}
 
     def accepts(self, generation: int) -> bool:
         """Whether a section of this generation belongs here: the current one, the one before, the one after."""
         return abs(generation - self.generation) <= 1
 
+    def adopt(self, generation: int, plan: ChunkPlan, secret: bytes) -> tuple[int, ...]:
+        """*Changes the index*: what the group has agreed on for a generation, and for later ones until they have their own.
+
+        Returns the accepted generations whose symbols changed: their trees are empty now, what we hold is to be said anew.
+        Terms of a generation that is not accepted change nothing.
+        """
+        if not self.accepts(generation):
+            return ()
+        live = range(max(0, self.generation - 1), self.generation + 2)
+        before = {number: self.space(number).id for number in live}
+        self._terms[generation] = (plan, secret)
+        self._spaces = {number: self._space(number) for number in live}
+        changed = tuple(number for number in live if self._spaces[number].id != before[number])
+        for number in changed:
+            self._trees.pop(number, None)
+        return changed
+
     def space(self, generation: int) -> Space:
         """The fingerprint space of an accepted generation."""
         if generation not in self._spaces:
-            self._spaces[generation] = Space(self.chain_id, self.group, generation, plan=self.plan)
+            self._spaces[generation] = self._space(generation)
         return self._spaces[generation]
+
+    def _space(self, generation: int) -> Space:
+        plan, secret = self._terms[self._before(generation)]
+        return Space(self.chain_id, self.group, generation, self.unit, plan, secret)
+
+    def _before(self, generation: int) -> int:
+        """The newest generation with terms that is no later than this one, or the oldest there is."""
+        return max((number for number in self._terms if number <= generation), default=min(self._terms))
 
     def tree(self, generation: int) -> HRTree:
         """The tree of an accepted generation, made on first use."""
@@ -60,18 +100,19 @@ class HRIndex:
             self._trees[generation] = HRTree(self._max_nodes)
         return self._trees[generation]
 
-    def path(self, packed: bytes) -> bytes:
+    def path(self, packed: bytes, salt: bytes = b"") -> bytes:
         """The path of a packed prompt in the current generation."""
-        return self.space(self.generation).path(packed)
+        return self.space(self.generation).path(packed, salt)
 
-    def match(self, packed: bytes) -> dict[bytes, Held]:
+    def match(self, packed: bytes, salt: bytes = b"") -> dict[bytes, Held]:
         """Every node that holds a prefix of the prompt: the deepest over all generations. *Does not change the index.*"""
         best: dict[bytes, Held] = {}
         for generation, tree in self._trees.items():
             if not len(tree):
                 continue
-            for node, holding in tree.match(self.space(generation).path(packed)).items():
-                held = Held(self.plan.tokens(holding.depth), holding.touched)
+            space = self.space(generation)
+            for node, holding in tree.match(space.path(packed, salt)).items():
+                held = Held(space.plan.tokens(holding.depth), holding.touched)
                 if node not in best or (held.tokens, held.touched) > (best[node].tokens, best[node].touched):
                     best[node] = held
         return best

@@ -1,31 +1,58 @@
 """Fingerprints: 8 bits a chunk, chained, keyed, and the same on every node that agrees on the space."""
 
+import json
+import struct
 from hashlib import blake2b
+from itertools import combinations
+from operator import eq
+from pathlib import Path
+from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from hypothesis import given
 from hypothesis import strategies as st
 
-from network.fingerprint import ChunkPlan, Space, Unit, generation, pack_tokens
+from network.fingerprint import MAX_DEPTH, MAX_TOKENS, ChunkPlan, Space, Unit, generation, pack_tokens
+from network.multilinear import key_stream
 
+VECTORS = Path(__file__).parent.parent / "vectors" / "forwarding_fingerprints.json"
 SPACE = Space("chain", "m", 0, plan=ChunkPlan((3, 2), 4))
 tokens = st.lists(st.integers(0, 2**32 - 1), max_size=60)
 
 
-def test_vector() -> None:
-    """Freezes key derivation, packing and chaining: a change here splits every group in two."""
-    space = Space("planetserve-localnet", "smollm2-135m-instruct", 7)
-    assert space.key.hex() == "addcd35d5b5e5d21db350eeb96a7e71ce0a535dcda0516a0739425bbc3c971d4"
-    assert space.id.hex() == "f05aadf7f8e2de40"
-    assert space.path(pack_tokens(list(range(300)))).hex() == "3eb3943e"
+@pytest.mark.parametrize("case", json.loads(VECTORS.read_text()), ids=lambda case: case["name"])
+def test_vectors(case: dict[str, Any]) -> None:
+    """Freezes key derivation, packing, sums and ciphers: a change here splits every group in two."""
+    plan = ChunkPlan(tuple(case["plan"]["lengths"]), case["plan"]["fixed"])
+    secret = bytes.fromhex(case["secret"])
+    space = Space(case["chain_id"], case["group"], case["generation"], Unit[case["unit"]], plan, secret)
+    assert space.id.hex() == case["space_id"]
+    data = case["text"].encode() if "text" in case else pack_tokens(range(case["tokens"]))
+    assert space.path(data, bytes.fromhex(case["salt"])).hex() == case["path"]
 
 
-@given(tokens)
-def test_a_symbol_is_the_keyed_hash_of_the_whole_prefix(prompt: list[int]) -> None:
-    data = pack_tokens(prompt)
-    ends = list(SPACE.plan.ends(len(prompt)))
-    expected = bytes(blake2b(data[: end * 4], digest_size=8, key=SPACE.key).digest()[0] for end in ends)
-    assert SPACE.path(data) == expected
+@given(tokens, st.binary(max_size=32))
+def test_a_symbol_is_the_cipher_of_the_sum_of_the_whole_prefix(prompt: list[int], salt: bytes) -> None:
+    stream = key_stream(blake2b(key=SPACE.key, digest_size=32, person=b"ps-key-words").digest())
+    words = struct.unpack("<64Q", stream.update(bytes(512)))
+    key = blake2b(salt, key=SPACE.key, digest_size=32, person=b"ps-symbols").digest()
+    expected = []
+    for number, end in enumerate(SPACE.plan.ends(len(prompt))):
+        total = sum(word * token for word, token in zip(words, prompt[:end], strict=False)) % 2**64
+        block = struct.pack("<QQ", total, number)
+        expected.append(Cipher(algorithms.AES(key), modes.ECB()).encryptor().update(block)[0])
+    assert list(SPACE.path(pack_tokens(prompt), salt)) == expected
+
+
+def test_a_salt_parts_prompts_and_its_length_is_bounded() -> None:
+    data = pack_tokens(range(400))
+    paths = [SPACE.path(data, salt) for salt in (b"", b"a", b"b", bytes(32))]
+    assert len(set(paths)) == 4
+    assert max(sum(map(eq, one, two)) for one, two in combinations(paths, 2)) <= 5
+    assert SPACE.path(data, b"a") == paths[1]
+    with pytest.raises(ValueError, match="at most 32"):
+        SPACE.path(data, bytes(33))
 
 
 @given(tokens, tokens, tokens)
@@ -52,6 +79,8 @@ def test_every_field_of_a_space_changes_its_key() -> None:
         Space("chain", "m", 0, Unit.TEXT),
         Space("chain", "m", 0, plan=ChunkPlan((64,))),
         Space("chai", "nm", 0),
+        Space("chain", "m", 0, secret=bytes(32)),
+        Space("chain", "m", 0, secret=bytes(31) + b"1"),
     ]
     assert len({space.key for space in spaces}) == len({space.id for space in spaces}) == len(spaces)
 
@@ -76,6 +105,23 @@ def test_no_depth_cap_and_a_short_prompt_has_no_symbol() -> None:
 def test_text_is_cut_every_four_bytes_a_token() -> None:
     space = Space("chain", "m", 0, Unit.TEXT)
     assert len(space.path(("é" * 128).encode())) == 1
+
+
+def test_a_tail_that_is_no_whole_token_is_ignored() -> None:
+    space = Space("chain", "m", 0, Unit.TEXT, ChunkPlan((), 2))
+    assert space.path(b"") == space.path(b"12345") == b""
+    assert len(space.path(b"12345678" * 2 + b"123")) == 2
+
+
+def test_a_prompt_without_end_has_a_bounded_path() -> None:
+    assert len(Space("chain", "m", 0, plan=ChunkPlan((), 1)).path(bytes(4 * MAX_DEPTH + 400))) == MAX_DEPTH
+    assert len(Space("chain", "m", 0, plan=ChunkPlan((), MAX_TOKENS)).path(bytes(4 * MAX_TOKENS + 400))) == 1
+
+
+def test_a_secret_is_shown_nowhere_and_has_one_length() -> None:
+    assert "5a5a" not in repr(Space("chain", "m", 0, secret=b"Z" * 32)).replace("ZZ", "5a5a")
+    with pytest.raises(ValueError, match="32 bytes"):
+        Space("chain", "m", 0, secret=b"short")
 
 
 def test_generations_follow_epochs() -> None:

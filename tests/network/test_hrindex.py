@@ -1,6 +1,6 @@
 """One index over several generations of fingerprint keys."""
 
-from network.fingerprint import ChunkPlan, pack_tokens
+from network.fingerprint import ChunkPlan, Unit, pack_tokens
 from network.hrindex import Held, HRIndex
 from network.hrtree import NODE_BYTES
 
@@ -55,3 +55,45 @@ def test_the_byte_cap_holds_over_all_generations() -> None:
     assert len(held) <= 30
     assert held.evicted() > 0
     held.check_integrity()
+
+
+def test_a_salted_prompt_is_held_for_its_salt_alone() -> None:
+    held = index()
+    held.tree(0).insert(held.path(PROMPT, b"tenant"), b"a", 1.0)
+    assert held.match(PROMPT, b"tenant") == {b"a": Held(40, 1.0)}
+    assert held.match(PROMPT).get(b"a", Held(0, 0.0)).tokens <= 4
+    assert held.match(PROMPT, b"other").get(b"a", Held(0, 0.0)).tokens <= 4
+
+
+def test_text_counts_four_bytes_a_token() -> None:
+    held = HRIndex("chain", "m", ChunkPlan((), 4), unit=Unit.TEXT)
+    prompt = "grüß dich, " * 20
+    held.tree(0).insert(held.path(prompt.encode()), b"a", 1.0)
+    assert held.match((prompt + "und weiter").encode()) == {b"a": Held(len(prompt.encode()) // 16 * 4, 1.0)}
+
+
+def test_terms_of_a_generation_hold_until_a_later_one_has_its_own() -> None:
+    held, coarse = index(), ChunkPlan((), 8)
+    hold(held, b"a", 40, 1.0)
+    before = held.space(0).id
+    assert held.adopt(1, coarse, b"s" * 32) == (1,)
+    assert held.space(0).id == before
+    hold(held, b"a", 40, 1.0, generation=1)
+    held.advance(1)
+    assert (held.plan, held.space(2).plan, held.space(2).secret) == (coarse, coarse, b"s" * 32)
+    assert held.match(PROMPT) == {b"a": Held(40, 1.0)}
+    held.advance(9)
+    assert (held.plan, held.space(9).secret) == (coarse, b"s" * 32)
+
+
+def test_terms_that_change_symbols_drop_what_was_held_under_the_old_ones() -> None:
+    held = index()
+    hold(held, b"a", 40, 1.0)
+    assert held.adopt(0, held.plan, b"") == ()
+    assert held.match(PROMPT) == {b"a": Held(40, 1.0)}
+    assert held.adopt(0, held.plan, b"s" * 32) == (0, 1)
+    assert held.match(PROMPT) == {}
+    hold(held, b"a", 40, 2.0)
+    assert held.match(PROMPT) == {b"a": Held(40, 2.0)}
+    assert held.adopt(7, ChunkPlan((), 1), b"") == ()
+    assert held.space(0).secret == b"s" * 32

@@ -349,12 +349,12 @@ def test_each_exchange_says_whose_terms_are_held() -> None:
 
 def test_a_new_space_reads_again_what_was_skipped() -> None:
     one, two = make(0), make(1)
-    two.index.plan = ChunkPlan((), 5)
+    two.index.adopt(0, ChunkPlan((), 5), b"")
     hold(one, b"abc")
     one.journal.flush()
     exchange(one, two)
     assert two.counts["foreign-space"] == 1
-    two.index = HRIndex("chain", "m", ChunkPlan((), 4))
+    assert 0 in two.index.adopt(0, ChunkPlan((), 4), b"")
     two.changed_space(0)
     exchange(two, one)
     exchange(one, two)
