@@ -12,7 +12,7 @@ from network.chain_records import DirectoryEntry
 from network.crypto import SigningKey
 from network.directory import Directory
 from network.errors import ConfigError
-from network.fingerprint import ChunkPlan, generation, pack_tokens
+from network.fingerprint import ChunkPlan, Unit, generation, pack_tokens
 from network.hrindex import HRIndex
 from network.hrsync import Sync
 from serving_node.beliefs import Beliefs
@@ -26,7 +26,10 @@ HIT_CHUNKS = 2
 
 
 class Forwarder:
-    """Decides for one node, alone, from what it holds in memory. Methods that learn something say so in the past tense."""
+    """Decides for one node, alone, from what it holds in memory. Methods that learn something say so in the past tense.
+
+    `tokens` are words of 4 bytes where `unit` is TEXT.
+    """
 
     def __init__(
         self,
@@ -38,13 +41,15 @@ class Forwarder:
         rng: Callable[[int], bytes],
         incarnation: int,
         plan: ChunkPlan | None = None,
+        *,
+        unit: Unit = Unit.TOKENS,
     ) -> None:
         if policy not in POLICIES:
             raise ConfigError(f"routing.policy {policy!r} is unknown; choose one of {', '.join(POLICIES)}")
         self.own = own
         self.group = group
         self.policy = policy
-        self.index = HRIndex(directory.record.chain_id, group, plan)
+        self.index = HRIndex(directory.record.chain_id, group, plan, unit=unit)
         self.sync = Sync(own, signing, self.index, incarnation)
         self.experience = Experience()
         self.claims = Claims(own, self.index, self.sync.journal, self.experience)

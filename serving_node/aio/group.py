@@ -19,7 +19,7 @@ from network.codec import decode, encode
 from network.crypto import SigningKey
 from network.directory import Directory
 from network.errors import PlanetServeError
-from network.fingerprint import ChunkPlan
+from network.fingerprint import ChunkPlan, Unit
 from network.hrdelta import MAX_POST, MAX_SNAPSHOT, Ack, Refused
 from network.ids import NodeId
 from serving_node.aio.group_metrics import GroupMetrics
@@ -66,6 +66,7 @@ class Group:
         *,
         registry: CollectorRegistry | None = None,
         plan: ChunkPlan | None = None,
+        unit: Unit = Unit.TOKENS,
         flush_s: float = FLUSH_S,
         anti_entropy_s: float = ANTI_ENTROPY_S,
     ) -> None:
@@ -75,7 +76,7 @@ class Group:
         self._flush_s = flush_s
         self._anti_entropy_s = anti_entropy_s
         incarnation = time.time_ns() // 1_000_000
-        self.forwarder = Forwarder(own, signing, directory(), group, policy, rng, incarnation, plan)
+        self.forwarder = Forwarder(own, signing, directory(), group, policy, rng, incarnation, plan, unit=unit)
         self.metrics = GroupMetrics(self.forwarder, registry)
         self._peers: dict[bytes, _Peer] = {}
         self._wake = asyncio.Event()
