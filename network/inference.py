@@ -15,6 +15,7 @@ from network.ids import NODE_ID_LENGTH
 
 MAX_BODY = 256 * 1024
 MAX_TOKENS = 8192
+MAX_SALT = 32
 STATEMENT_DOMAIN = b"planetserve/reply/1"
 SEED_DOMAIN = b"planetserve/seed/1"
 
@@ -55,7 +56,11 @@ class Sampling(Message):
 
 @dataclass(frozen=True, slots=True)
 class InferenceRequest(Message):
-    """One prompt on its way to a model node. `body` is the stripped OpenAI request as JSON; `nonce` seeds the sampling."""
+    """One prompt on its way to a model node. `body` is the stripped OpenAI request as JSON; `nonce` seeds the sampling.
+
+    With `no_share` 1 nothing of the prompt stays in a cache or is told to a group; a `cache_salt` keeps what is cached to
+    prompts with the same one. Both are empty unless a user asks for them.
+    """
 
     model: str = text(1, limit=128)
     endpoint: int = uint(2, limit=2)
@@ -63,6 +68,8 @@ class InferenceRequest(Message):
     sampling: Any = nested(4, Sampling)
     body: bytes = blob(5, limit=MAX_BODY)
     deadline_ms: int = uint(6, limit=3_600_000)
+    no_share: int = uint(7, limit=1)
+    cache_salt: bytes = blob(8, limit=MAX_SALT)
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ STALE_ADMISSION_S = 60.0
 
 
 class Claims:
-    """The own node's part of the tree. Prompts arrive packed; `share` False keeps one out of the tree."""
+    """The own node's part of the tree. Prompts arrive packed; with `share` False one neither adds claims nor tests them."""
 
     __slots__ = ("_admitted", "_experience", "_index", "_journal", "_own")
 
@@ -33,6 +33,8 @@ class Claims:
 
     def admitted(self, packed: bytes, now: float, *, share: bool) -> None:
         """The engine is about to hold all of the prompt, and peers may know."""
+        if not share:
+            return
         path = self._index.path(packed)
         held = self._index.match(packed).get(self._own)
         # Of two equal prompts at once the second finds the first's claim before the engine holds it: the first view counts,
@@ -41,18 +43,18 @@ class Claims:
             self._admitted[path] = (now, held.tokens if held else 0)
         if len(self._admitted) > REMEMBERED_ADMISSIONS:
             self._admitted.popitem(last=False)
-        if share:
-            self._hold(path, held, now)
+        self._hold(path, held, now)
 
     def served(self, packed: bytes, cached_tokens: int, now: float, *, share: bool) -> None:
         """The engine has answered: what it had evicted of our claims is taken back, and the prompt claimed anew."""
+        if not share:  # it read no cache, so what it missed there says nothing of what is held
+            return
         _, claimed = self._admitted.pop(self._index.path(packed), (now, 0))
         if claimed:
             self._experience.saw_cache(self._own, claimed, min(claimed, cached_tokens + SHORTFALL_TOKENS), now)
         if cached_tokens + SHORTFALL_TOKENS < claimed:
             self._drop_beyond(packed, cached_tokens)
-        if share:
-            self._hold(self._index.path(packed), self._index.match(packed).get(self._own), now)
+        self._hold(self._index.path(packed), self._index.match(packed).get(self._own), now)
 
     def keep_within(self, cache_tokens: int) -> None:
         """Drops our least recently used paths beyond what the engine's cache can hold (0: unknown), and tells."""

@@ -23,6 +23,10 @@ class Engine(Protocol):
     def healthy(self) -> bool:
         """Whether the engine answered when it was last asked."""
 
+    @property
+    def salts(self) -> bool:
+        """Whether its cache can be kept apart by salts; where not, a salted prompt has to be an unshared one."""
+
     async def start(self) -> None:
         """Bring the engine up; returns once it answers. Raises EngineStartError with the reason and what to do."""
 

@@ -9,13 +9,18 @@ from serving_node.asked import Asked
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One generation: the rendered prompt's ids, signed sampling, the seed that follows from the nonce, and a token limit."""
+    """One generation: the rendered prompt's ids, signed sampling, the seed that follows from the nonce, and a token limit.
+
+    An engine keeps nothing of an `unshared` prompt, and what it caches under a `salt` serves only that salt.
+    """
 
     asked: Asked
     prompt_ids: tuple[int, ...]
     sampling: Sampling
     seed: int
     max_tokens: int
+    unshared: bool = False
+    salt: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,12 +1,18 @@
-"""Reads vLLM's answers: completion chunks, usage, and the metrics it exports."""
+"""vLLM's words: what a request says of its cache, completion chunks, usage, and the metrics it exports."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from network.inference import Finish
-from serving_node.generation import EngineSample, TokenLogprob
+from serving_node.generation import EngineSample, Job, TokenLogprob
 
 FINISHES = {"stop": Finish.STOP, "length": Finish.LENGTH, "tool_calls": Finish.TOOL_CALLS}
+
+
+def cache_fields(job: Job, rng: Callable[[int], bytes]) -> dict[str, object]:
+    """vLLM keeps cached blocks apart by salt: an unshared prompt gets one that nobody will ever say again."""
+    salt = rng(16) if job.unshared else job.salt
+    return {"cache_salt": salt.hex()} if salt else {}
 
 
 def cached_tokens(event: Mapping[str, Any], known: int) -> int:

@@ -34,6 +34,7 @@ from network.gateway.aio.answering import GatewayParts
 from network.gateway.aio.metrics import GatewayMetrics
 from network.gateway.aio.server import GatewayServer
 from network.gateway.api_keys import ApiKeys, parse_keys
+from network.gateway.caching import Caching
 from network.gateway.config import GatewayConfig, from_mapping
 from network.ids import Role
 
@@ -69,7 +70,13 @@ class Gateway:
             clock=time.time,
         )
         self._server = GatewayServer(
-            parts, self.not_ready, config.group, config.temperature_milli, config.max_tokens, keys=_api_keys(config)
+            parts,
+            self.not_ready,
+            config.group,
+            config.temperature_milli,
+            config.max_tokens,
+            Caching(keys.signing.seed),
+            keys=_api_keys(config),
         )
         self._metrics.path_sets.set_function(lambda: self._user_node.status().path_sets_ready)
         self._metrics.guards.set_function(lambda: self._user_node.status().guards_answering)

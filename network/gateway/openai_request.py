@@ -32,12 +32,16 @@ class Defaults:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """One request as the gateway works with it. `pieces` are the prompt's leading parts, for session affinity."""
+    """One request as the gateway works with it. `pieces` are the prompt's leading parts, for session affinity.
+
+    `cache_salt` is the caller's word, which never travels (`caching.py`).
+    """
 
     inference: InferenceRequest
     stream: bool
     include_usage: bool
     pieces: tuple[bytes, ...]
+    cache_salt: str = ""
 
     @property
     def chat(self) -> bool:
@@ -63,6 +67,7 @@ def parse(endpoint: Endpoint, raw: bytes, defaults: Defaults, rng: Rng) -> Asked
         stream=stream,
         include_usage=options.get("include_usage") is True,
         pieces=tuple(canonical(piece) for piece in pieces),
+        cache_salt=fields.text("cache_salt"),
     )
 
 

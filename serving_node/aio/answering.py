@@ -120,7 +120,15 @@ class Answering:
                 f"the prompt has {len(prompt)} tokens; prompt and answer together may have {self._config.request_context}",
             )
         if not await self._answered_elsewhere(request, prompt, visited, deadline, send):
-            job = Job(asked, prompt, request.sampling, self._seed(request), min(request.sampling.max_tokens or room, room))
+            job = Job(
+                asked,
+                prompt,
+                request.sampling,
+                self._seed(request),
+                min(request.sampling.max_tokens or room, room),
+                unshared=bool(request.no_share) or (bool(request.cache_salt) and not self._engine.salts),
+                salt=request.cache_salt,
+            )
             await self._answer_here(request, job, visited, deadline, send)
 
     def _seed(self, request: InferenceRequest) -> int:
@@ -134,7 +142,7 @@ class Answering:
         answered = False
         try:
             await self._slot(ticket)
-            self._group.observe_admitted(job.prompt_ids)
+            self._group.observe_admitted(job.prompt_ids, no_share=_untold(job))
             ended = await self._stream(job, ticket, send)
             answered = True
         finally:
@@ -174,7 +182,14 @@ class Answering:
         now = time.monotonic()
         assert ticket.started_at is not None and ticket.first_text_at is not None
         ttft, queued = ticket.first_text_at - ticket.admitted_at, ticket.started_at - ticket.admitted_at
-        self._group.observe_served(job.prompt_ids, ended.cached_tokens, ttft, queue_s=queued, latency_s=now - ticket.started_at)
+        self._group.observe_served(
+            job.prompt_ids,
+            ended.cached_tokens,
+            ttft,
+            queue_s=queued,
+            latency_s=now - ticket.started_at,
+            no_share=_untold(job),
+        )
         self._metrics.answered(len(job.prompt_ids), ended, ttft, queued, now - ticket.admitted_at)
 
     async def _answered_elsewhere(
@@ -183,7 +198,7 @@ class Answering:
         """Whether a peer has answered. False: this node is to answer."""
         if len(visited) >= MAX_HOPS or self.admission.draining:
             return False
-        decision = self._group.decide(prompt)
+        decision = self._group.decide(prompt, no_share=bool(request.no_share or request.cache_salt))
         for node in _in_order(decision):
             entry = self._directory().get(node)
             if node == self._signer.node or entry is None:
@@ -246,6 +261,11 @@ class Answering:
             raise ServeError(ENGINE_FAILED, "a peer's reply ended with something else than a signed statement") from error
         if peer.node_id == decision.node_id and final.route and final.route[-1] == peer.node_id:
             self._group.observe_answered(decision, final.cached_tokens, ttft_s)
+
+
+def _untold(job: Job) -> bool:
+    """Whether the group hears nothing of the prompt."""
+    return job.unshared or bool(job.salt)
 
 
 def _in_order(decision: Decision) -> list[bytes]:

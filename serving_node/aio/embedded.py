@@ -41,6 +41,11 @@ class EmbeddedEngine:
         """Whether the engine is up."""
         return self._healthy
 
+    @property
+    def salts(self) -> bool:
+        """llama.cpp compares token ids alone."""
+        return False
+
     async def start(self) -> None:
         """Load the model and wait until it answers. Raises EngineStartError."""
         if not self._config.model_path.is_file():

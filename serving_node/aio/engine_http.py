@@ -52,6 +52,10 @@ class EngineHttp:
                 raise ServeError(ENGINE_FAILED, f"the engine answered {response.status} to {path}")
             return await response.text()
 
+    async def get_json(self, path: str) -> Any:
+        """The JSON document of a GET. Raises ServeError(engine_failed)."""
+        return json.loads(await self.get_text(path))
+
     async def post(self, path: str, body: Mapping[str, object], *, patient: bool = False) -> Any:
         """The JSON answer to a POST. Raises ServeError."""
         async with self._opened("POST", path, body, _STREAM if patient else _QUICK) as response:

@@ -6,13 +6,14 @@ the engine read. Only tool calls go through the engine's chat endpoint, which al
 
 import asyncio
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from contextlib import aclosing, nullcontext
 from typing import Any
 
 from prometheus_client.parser import text_string_to_metric_families
 
 from network.inference import Endpoint, Finish
 from serving_node.aio.engine_http import EngineHttp
+from serving_node.aio.unshared import Slots, Stay, fields_of
 from serving_node.asked import Asked
 from serving_node.failure import ENGINE_FAILED, ServeError
 from serving_node.generation import Ended, EngineSample, GenerationEvent, Job, Piece, Prefilled
@@ -33,6 +34,7 @@ class LlamaApi:
 
     def __init__(self, http: EngineHttp) -> None:
         self._http = http
+        self._slots = Slots(http)
         self._open = 0
         self._dropped = False
 
@@ -48,19 +50,20 @@ class LlamaApi:
 
     async def generate(self, job: Job) -> AsyncGenerator[GenerationEvent, None]:
         """Stream one answer; closing the generator stops the engine's work."""
-        answer = await self._tool_answer(job) if job.asked.wants_tools else None
-        if answer is not None:
-            for event in _whole(job, answer):
-                yield event
-            return
-        await self._settle()
-        self._open += 1
-        try:
-            async with aclosing(self._complete(job)) as events:
-                async for event in events:
+        async with self._slots.unshared() if job.unshared else nullcontext() as stay:
+            answer = await self._tool_answer(job, stay) if job.asked.wants_tools else None
+            if answer is not None:
+                for event in _whole(job, answer):
                     yield event
-        finally:
-            self._open -= 1
+                return
+            await self._settle()
+            self._open += 1
+            try:
+                async with aclosing(self._complete(job, stay)) as events:
+                    async for event in events:
+                        yield event
+            finally:
+                self._open -= 1
 
     async def sample(self) -> EngineSample:
         """The engine's own counters: requests in its slots and before them, and its prefill rate so far."""
@@ -73,12 +76,14 @@ class LlamaApi:
         running = int(rows.get("llamacpp:requests_processing", 0))
         return EngineSample(running, int(rows.get("llamacpp:requests_deferred", 0)), rate)
 
-    async def _complete(self, job: Job) -> AsyncGenerator[GenerationEvent, None]:
+    async def _complete(self, job: Job, stay: Stay | None) -> AsyncGenerator[GenerationEvent, None]:
         ledger, stops, cached, finish = TokenLedger(), StopFinder(job.asked.stops), 0, None
-        body, said, dropped = self._completion_body(job), "", True
+        body, said, dropped = self._completion_body(job) | fields_of(stay), "", True
         try:
             async with aclosing(self._http.events("/completion", body)) as events:
                 async for event in events:
+                    if stay:
+                        stay.began()
                     if (progress := prefilled(event)) is not None:
                         cached = progress.cached_tokens
                         yield progress
@@ -106,7 +111,7 @@ class LlamaApi:
             yield Piece(rest)
         finish = Finish.LENGTH if len(ledger) > job.max_tokens else finish
         check_schema_kept(job.asked, said, finish, stopped=stops.found)
-        yield Ended(finish, (await self._all_ids(ledger, job, body))[: job.max_tokens], cached)
+        yield Ended(finish, (await self._all_ids(ledger, job, body, stay))[: job.max_tokens], cached)
 
     def _completion_body(self, job: Job) -> dict[str, object]:
         body: dict[str, object] = {
@@ -125,14 +130,16 @@ class LlamaApi:
             body["json_schema"] = job.asked.schema
         return body
 
-    async def _all_ids(self, ledger: TokenLedger, job: Job, body: dict[str, object]) -> tuple[int, ...]:
+    async def _all_ids(self, ledger: TokenLedger, job: Job, body: dict[str, object], stay: Stay | None) -> tuple[int, ...]:
         """Every sampled id. Holes that the engine left are filled as the tokeniser spells their text, else as the model
         most likely spelled it, else by generating once more."""
+        if stay and ledger.gaps:
+            stay.goes_on()
         for gap in list(ledger.gaps):
             if not gap.text or ledger.try_fill(gap, list(await self._tokens(gap.text, special=False))):
                 continue
             prefix = [*job.prompt_ids, *ledger.before(gap)]
-            spellings = await self._spellings(prefix, gap.text.encode(), gap.missing + 1)
+            spellings = await self._spellings(prefix, gap.text.encode(), gap.missing + 1, fields_of(stay))
             fitting = [spelling for spelling in spellings if spelling[1][-1] == ledger.last(gap)]
             if not fitting or not ledger.try_fill(gap, max(fitting)[1]):
                 break
@@ -142,11 +149,13 @@ class LlamaApi:
                 raise ServeError(ENGINE_FAILED, "the engine did not tell the ids of all its tokens")
         return ledger.ids()
 
-    async def _spellings(self, prefix: list[int], text: bytes, count: int) -> list[tuple[float, list[int]]]:
+    async def _spellings(
+        self, prefix: list[int], text: bytes, count: int, fields: dict[str, object]
+    ) -> list[tuple[float, list[int]]]:
         """Ways to spell `text` in `count` tokens after `prefix`, with their log-probabilities, among the likely tokens."""
         # Only a token of whole characters is told with its alternatives, so one is forced; the figures are those before it.
         forced = [[(await self._tokens("a", special=False))[0], 1000.0]]
-        probe = {"prompt": prefix, "n_predict": 1, "n_probs": LIKELY_TOKENS, "temperature": 0, "logit_bias": forced}
+        probe = {"prompt": prefix, "n_predict": 1, "n_probs": LIKELY_TOKENS, "temperature": 0, "logit_bias": forced, **fields}
         answer = await self._http.post("/completion", probe, patient=True)
         found: list[tuple[float, list[int]]] = []
         for row in answer["completion_probabilities"][0]["top_logprobs"]:
@@ -156,11 +165,11 @@ class LlamaApi:
             if count == 1 and raw == text:
                 found.append((row["logprob"], [row["id"]]))
             elif count > 1:
-                rest = await self._spellings([*prefix, row["id"]], text[len(raw) :], count - 1)
+                rest = await self._spellings([*prefix, row["id"]], text[len(raw) :], count - 1, fields)
                 found += [(row["logprob"] + logprob, [row["id"], *ids]) for logprob, ids in rest]
         return found
 
-    async def _tool_answer(self, job: Job) -> dict[str, Any] | None:
+    async def _tool_answer(self, job: Job, stay: Stay | None) -> dict[str, Any] | None:
         """The chat endpoint's whole answer; None when it cannot read what the model wrote as an answer with tools."""
         body: dict[str, object] = {
             "messages": list(job.asked.messages),
@@ -170,9 +179,11 @@ class LlamaApi:
             "verbose": True,
             **job.asked.tools,
             **llama_fields(job.sampling, job.seed, job.asked),
+            **fields_of(stay),
         }
         try:
-            answer: dict[str, Any] = await self._http.post("/v1/chat/completions", body, patient=True)
+            async with stay.watched() if stay else nullcontext():
+                answer: dict[str, Any] = await self._http.post("/v1/chat/completions", body, patient=True)
         except ServeError as error:
             if error.code == ENGINE_FAILED:
                 return None

@@ -15,6 +15,8 @@ import xllamacpp
 
 # Prompts are taken in steps of this many tokens: a cancelled one stops, and another's tokens flow, between two steps.
 STEP_TOKENS = 32
+# The server erases slots only when it may also save them; nothing can be saved below this.
+NO_FOLDER = "/dev/null/"
 # Prompt prefixes that lost their slot are kept in memory up to this much, and come back without being computed again.
 PREFIX_CACHE_MIB = 32
 
@@ -31,7 +33,9 @@ def parameters(settings: Mapping[str, Any]) -> Any:
     params.kv_unified = False
     params.cpuparams.n_threads = settings["threads"]
     params.cpuparams_batch.n_threads = settings["threads"]
-    params.n_threads_http = settings["slots"] + 2
+    # An answer and the erasure that waits for its end, for every slot, and two for all else.
+    params.n_threads_http = 2 * settings["slots"] + 2
+    params.slot_save_path = NO_FOLDER
     params.n_batch = STEP_TOKENS
     params.n_ubatch = STEP_TOKENS
     params.cache_ram_mib = PREFIX_CACHE_MIB

@@ -25,7 +25,7 @@ from serving_node.generation import Ended, EngineSample, GenerationEvent, Job, P
 from serving_node.llama_events import tool_deltas
 from serving_node.sampling import vllm_fields
 from serving_node.stops import StopFinder
-from serving_node.vllm_events import FINISHES, cached_tokens, engine_sample, logprobs
+from serving_node.vllm_events import FINISHES, cache_fields, cached_tokens, engine_sample, logprobs
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +51,11 @@ class VllmEngine:
     def healthy(self) -> bool:
         """Whether the server is up."""
         return self._healthy
+
+    @property
+    def salts(self) -> bool:
+        """vLLM's block hashes take a salt."""
+        return True
 
     async def start(self) -> None:
         """Bring the child up, or find the server that is said to run. Raises EngineStartError."""
@@ -129,6 +134,7 @@ class VllmEngine:
             "return_token_ids": True,
             **vllm_fields(job.sampling, job.seed, job.asked),
         }
+        body |= cache_fields(job, secrets.token_bytes)
         if job.asked.logprobs:
             body["logprobs"] = max(1, job.asked.top_logprobs)
         if job.asked.schema is not None:
@@ -144,6 +150,7 @@ class VllmEngine:
             "return_token_ids": True,
             **job.asked.tools,
             **vllm_fields(job.sampling, job.seed, job.asked),
+            **cache_fields(job, secrets.token_bytes),
         }
         answer: dict[str, Any] = await self._http.post("/v1/chat/completions", body, patient=True)
         choice = answer["choices"][0]

@@ -11,6 +11,7 @@ from network.directory import Directory
 from network.gateway.aio.answering import Answering, GatewayParts
 from network.gateway.api_error import ApiError
 from network.gateway.api_keys import ApiKeys
+from network.gateway.caching import Caching
 from network.gateway.entries import served_models
 from network.gateway.openai_request import Defaults, parse
 from network.inference import Endpoint
@@ -36,6 +37,7 @@ class GatewayServer:
         group: str,
         temperature_milli: int,
         max_tokens: int,
+        caching: Caching,
         keys: ApiKeys | None = None,
     ) -> None:
         self._parts = parts
@@ -43,6 +45,7 @@ class GatewayServer:
         self._group = group
         self._temperature_milli = temperature_milli
         self._max_tokens = max_tokens
+        self._caching = caching
         self._keys = keys
         self._in_flight = 0
 
@@ -101,6 +104,7 @@ class GatewayServer:
             self._parts.metrics.in_flight.set(self._in_flight)
             try:
                 asked = parse(endpoint, await request.read(), self._defaults(), self._parts.rng)
+                asked = self._caching.applied(asked, request.headers)
                 answering = Answering(self._parts, asked, request[REQUEST_ID], _mode(request))
                 response = await (answering.stream(request) if asked.stream else answering.whole())
             finally:

@@ -24,6 +24,7 @@ from network.gateway.affinity import Affinity
 from network.gateway.aio.answering import GatewayParts
 from network.gateway.aio.metrics import GatewayMetrics
 from network.gateway.aio.server import GatewayServer
+from network.gateway.caching import Caching
 from network.ids import NodeId, node_id
 from network.inference import Finish
 from serving_node.aio.answering import Answering
@@ -43,6 +44,7 @@ class CanaryEngine:
     """Repeats the canary, or fails with it in its mouth."""
 
     healthy = True
+    salts = False
     mode = "answer"
 
     async def start(self) -> None: ...
@@ -95,7 +97,9 @@ async def gateway(debug_logs: StringIO, overlay: Any) -> AsyncIterator[tuple[str
     user = await overlay.add_user(path_sets=1)
     parts = GatewayParts(user, overlay.directory, Affinity(), GatewayMetrics(), os.urandom, time.time)
     runner = web.AppRunner(
-        GatewayServer(parts, lambda: "", MODEL, 0, 64).app(), handler_cancellation=True, shutdown_timeout=0.1
+        GatewayServer(parts, lambda: "", MODEL, 0, 64, Caching(bytes(32))).app(),
+        handler_cancellation=True,
+        shutdown_timeout=0.1,
     )
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()

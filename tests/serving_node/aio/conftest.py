@@ -46,6 +46,7 @@ class FakeLlama:
     fail: int = 0
     break_off: bool = False
     asked: list[dict[str, Any]] = field(default_factory=list)
+    erased: list[int] = field(default_factory=list)
     running: int = 0
     stopped: int = 0
 
@@ -56,6 +57,8 @@ class FakeLlama:
             web.post("/apply-template", self._template),
             web.post("/tokenize", self._tokenize),
             web.post("/completion", self._completion),
+            web.get("/slots", self._slots),
+            web.post("/slots/{id}", self._erase),
         ]
 
     async def _health(self, _: web.Request) -> web.Response:
@@ -71,6 +74,14 @@ class FakeLlama:
             f"llamacpp:requests_processing {self.running}",
         ]
         return web.Response(text="\n".join(lines) + "\n")
+
+    async def _slots(self, _: web.Request) -> web.Response:
+        return web.json_response([{"id": 0, "is_processing": False, "id_task": 7}, {"id": 1, "is_processing": False}])
+
+    async def _erase(self, request: web.Request) -> web.Response:
+        assert request.query["action"] == "erase"
+        self.erased.append(int(request.match_info["id"]))
+        return web.json_response({"id_slot": self.erased[-1], "n_erased": 1})
 
     async def _template(self, http: web.Request) -> web.Response:
         body = await http.json()
@@ -144,6 +155,7 @@ class DoubleEngine(LlamaApi):
     """The double behind the product's own client."""
 
     healthy = True
+    salts = False
 
     def __init__(self, address: str) -> None:
         super().__init__(EngineHttp(f"http://{address}"))

@@ -62,6 +62,29 @@ async def test_an_answer_is_announced_streamed_and_signed(net: Any) -> None:
     assert told["samplers"] == ["temperature"] and told["prompt"] == list(prompt)
 
 
+async def test_an_unshared_prompt_reads_no_cache_leaves_none_and_is_told_to_nobody(net: Any) -> None:
+    node = await net.add()
+    for wish in ({"no_share": 1}, {"cache_salt": b"\x05" * 16}):
+        final(await node.ask(encode(request(**wish))))
+        told = node.llama.asked[-1]
+        assert told["cache_prompt"] is False and told["id_slot"] == 1 == node.llama.erased[-1]
+        assert node.group.forwarder.index.held(node.id) == 0
+    final(await node.ask(encode(request())))
+    assert node.llama.asked[-1]["cache_prompt"] is True and "id_slot" not in node.llama.asked[-1]
+    assert len(node.llama.erased) == 2
+
+
+async def test_an_unshared_answer_is_erased_whatever_ends_it(net: Any, fake_llama: Any) -> None:
+    node = await net.add(llama=fake_llama(text="ok 😊 and more", fail=500))
+    assert failure(await node.ask(encode(request(no_share=1)))).code == "engine_failed"
+    assert node.llama.erased == [1]
+    node.llama.fail = 0
+    # A hole in its ids makes more requests about the prompt: as unshared as the first, and erased again.
+    node.llama.text, node.llama.merges = "a grüße 😊!", True
+    assert text_of(await node.ask(encode(request(no_share=1)))) == "a grüße 😊!"
+    assert all(told["cache_prompt"] is False for told in node.llama.asked) and node.llama.erased == [1, 1, 1]
+
+
 async def test_ids_of_characters_of_several_tokens_are_found_again(net: Any, fake_llama: Any) -> None:
     node = await net.add(llama=fake_llama(text="grüße 😊!"))
     frames = await node.ask(encode(request()))

@@ -30,6 +30,8 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 MODEL = models_folder(os.environ, Path.home()) / PUBLISHED.name
 NODE, HASH = bytes(20), bytes(32)
+# What every chat begins with: the template's system message.
+TEMPLATE_TOKENS = 30
 PLAIN = Sampling(600, 0, 0, 24)
 
 
@@ -189,6 +191,35 @@ async def test_too_long_a_prompt_is_the_callers_fault(engine: EmbeddedEngine) ->
     with pytest.raises(ServeError) as refused:
         await answer(engine, asked("x " * 1100))
     assert refused.value.code == CONTEXT_LENGTH_EXCEEDED
+
+
+async def test_nothing_stays_of_an_unshared_prompt_however_soon_somebody_probes(engine: EmbeddedEngine) -> None:
+    shared, secret = asked("Tell me about rivers. " * 8), asked("Our secret is long and boring. " * 8)
+    await answer(engine, shared, Sampling(0, 0, 0, 1))
+    assert (await answer(engine, shared, Sampling(0, 0, 0, 1))).ended.cached_tokens > 50
+    job = Job(secret, await engine.render(secret), Sampling(0, 0, 0, 6), 1, 6, unshared=True)
+    probes: list[asyncio.Task[Answer]] = []
+    async with aclosing(engine.generate(job)) as events:
+        async for event in events:
+            assert not isinstance(event, Prefilled | Ended) or event.cached_tokens == 0
+            if isinstance(event, Piece) and not probes:
+                probes.append(asyncio.create_task(answer(engine, secret, Sampling(0, 0, 0, 1))))
+    # What both prompts begin with is the template's, which other prompts have left.
+    assert (await probes[0]).ended.cached_tokens < TEMPLATE_TOKENS
+    # The probe itself is shared, so it is found from now on; an unshared prompt does not find it.
+    assert (await answer(engine, secret, Sampling(0, 0, 0, 1))).ended.cached_tokens > 50
+    events_again = [event async for event in engine.generate(job)]
+    assert isinstance(events_again[-1], Ended) and events_again[-1].cached_tokens == 0
+
+
+async def test_an_unshared_prompt_that_is_cancelled_leaves_nothing(engine: EmbeddedEngine) -> None:
+    secret = asked("A secret that nobody waited for. " * 12)
+    job = Job(secret, await engine.render(secret), Sampling(0, 0, 0, 200), 1, 200, unshared=True)
+    async with aclosing(engine.generate(job)) as events:
+        async for event in events:
+            if isinstance(event, Piece):
+                break
+    assert (await answer(engine, secret, Sampling(0, 0, 0, 1))).ended.cached_tokens < TEMPLATE_TOKENS
 
 
 async def test_closing_an_answer_frees_the_engine(engine: EmbeddedEngine) -> None:

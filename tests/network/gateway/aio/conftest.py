@@ -18,6 +18,7 @@ from network.gateway.affinity import Affinity
 from network.gateway.aio.answering import GatewayParts
 from network.gateway.aio.metrics import GatewayMetrics
 from network.gateway.aio.server import GatewayServer
+from network.gateway.caching import Caching
 from network.ids import Role, node_id
 from network.inference import (
     STATEMENT_DOMAIN,
@@ -156,7 +157,8 @@ async def gateway() -> AsyncIterator[Gateway]:
         patience=0.05,
     )
     held.parts = parts
-    runner = web.AppRunner(GatewayServer(parts, lambda: held.unready, "", 600, 256).app(), handler_cancellation=True)
+    server = GatewayServer(parts, lambda: held.unready, "", 600, 256, Caching(b"\x09" * 32))
+    runner = web.AppRunner(server.app(), handler_cancellation=True)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()

@@ -46,11 +46,12 @@ async def test_nothing_of_an_sdk_travels(gateway: Any, scripts: Any, ask: Callab
     await ask(gateway, scripts["group"], temperature=0.2, max_tokens=50)
     (request, _), *more = gateway.overlay.asked
     assert not more
+    assert not request.no_share and not request.cache_salt
     raw = encode(request).lower()
     for mark in (*MARKS, "openai", "hugging", "python", "stainless", "linux", "httpx", "aiohttp", "bearer"):
         assert mark.encode() not in raw
     assert set(name for name in type(request).__dataclass_fields__) == {
-        "model", "endpoint", "nonce", "sampling", "body", "deadline_ms",
+        "model", "endpoint", "nonce", "sampling", "body", "deadline_ms", "no_share", "cache_salt",
     }, "a new field of the request: does it tell callers apart?"  # fmt: skip
 
 

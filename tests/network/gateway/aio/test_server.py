@@ -15,6 +15,7 @@ from network.chain_records import DirectoryEntry
 from network.errors import NoCircuits, ReplyTimeout, ReplyTruncated
 from network.gateway.aio.server import GatewayServer
 from network.gateway.api_keys import new_key, parse_keys
+from network.gateway.caching import Caching
 from network.inference import FrameKind, InferenceRequest, ReplyFrame
 from network.modes import Mode
 
@@ -329,7 +330,7 @@ async def test_health_says_why(gateway: Any) -> None:
 
 async def test_a_gateway_with_keys_answers_nobody_without_one(gateway: Any) -> None:
     key, line = new_key("laptop", os.urandom)
-    server = GatewayServer(gateway.parts, lambda: "", "", 600, 256, keys=parse_keys(line, "keys"))
+    server = GatewayServer(gateway.parts, lambda: "", "", 600, 256, Caching(bytes(32)), keys=parse_keys(line, "keys"))
     runner = web.AppRunner(server.app())
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
