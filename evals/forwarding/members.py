@@ -1,0 +1,208 @@
+"""The product's own minds in the simulator: one real `Forwarder` per node, real signed posts between them, no router.
+
+`Members` carries every post to every peer, as the sidecars do. `SharedMembers` is for large fleets: each node posts once, to
+one listener, and every node reads what the others said from the listener's copy of the tree; its own claims, its own load and
+its own bookings stay its own. What a node believes is the same but for the age of a prefix that it touched itself.
+"""
+
+import random
+from copy import copy
+from typing import cast
+
+from evals.forwarding.engines import Job
+from evals.forwarding.simulator import Choice, Prompt, Simulation
+from network.chain_records import DirectoryEntry, DirectoryRecord
+from network.crypto import SigningKey
+from network.directory import Directory
+from network.hrindex import Held, HRIndex
+from network.hrsync import Sync
+from network.ids import Role, node_id
+from serving_node.admission import Ticket
+from serving_node.forwarder import Forwarder
+from serving_node.load_factor import EngineLoad
+from serving_node.routing import Decision
+
+GROUP = "simulated"
+WALL_MS = 1_800_000_000_000
+ANTI_ENTROPY_S = 30.0
+EPOCH = 60
+
+
+def key_of(number: int) -> SigningKey:
+    """The signing key of node `number`; the listener's is one past the last."""
+    return SigningKey((number + 1).to_bytes(32, "big"))
+
+
+def directory(trusted: int, listeners: int = 0) -> Directory:
+    """`trusted` model nodes of one group, and listeners that nobody forwards to."""
+    keys = [key_of(number).public for number in range(trusted + listeners)]
+    entries = [
+        DirectoryEntry(node_id=node_id(key), signing_key=key, role=Role.MODEL, group=GROUP, trusted=number < trusted)
+        for number, key in enumerate(keys)
+    ]
+    return Directory(DirectoryRecord("sim", 1, EPOCH, b"", tuple(sorted(entries, key=lambda entry: entry.node_id))), EPOCH)
+
+
+class Members:
+    """A `Mind` of real forwarders. `sent_bytes` counts every post, acknowledgement and snapshot, without HTTP headers."""
+
+    def __init__(self, simulation: Simulation, policy: str) -> None:
+        self.fleet = simulation.fleet
+        self.policy = policy
+        self.sent_bytes = 0
+        self.posts = 0
+        self._draw = random.Random(f"members/{self.fleet.seed}")
+        self._nodes = simulation.nodes
+        self._directory = self._listed()
+        self._ids = [node_id(key_of(number).public) for number in range(self.fleet.nodes)]
+        self._number = {node: number for number, node in enumerate(self._ids)}
+        self.minds = [self._mind(number, 0.0) for number in range(self.fleet.nodes)]
+
+    def decide(self, entry: int, prompt: Prompt, now: float) -> Choice:
+        """The entry's own forwarder decides; if its choice fails, the others follow in the order it would try them."""
+        decision = self.minds[entry].decide(prompt.tokens, now)
+        others = sorted(decision.candidates, key=lambda candidate: candidate.predicted_ttft_s)
+        order = [decision.node_id, *(each.node_id for each in others if each.node_id != decision.node_id)]
+        held = next((each.held_tokens for each in decision.candidates if each.node_id == decision.node_id), 0)
+        numbers = tuple(self._number[node] for node in order)
+        return Choice(numbers, min(held, prompt.request.prompt_tokens), decision.predicted_cached_tokens, decision)
+
+    def admitted(self, node: int, prompt: Prompt, now: float) -> None:
+        """The node claims the prompt."""
+        self.minds[node].admitted(prompt.tokens, now)
+
+    def served(self, node: int, prompt: Prompt, job: Job, ticket: Ticket, now: float) -> None:
+        """The node learns what its engine had cached, and how long it took."""
+        assert ticket.started_at is not None
+        ttft, queued = job.first_at - ticket.admitted_at, ticket.started_at - ticket.admitted_at
+        latency = now - ticket.started_at
+        self.minds[node].served(prompt.tokens, job.cached_tokens, ttft, now, queue_s=queued, latency_s=latency)
+
+    def answered(self, entry: int, choice: Choice, job: Job, ttft_s: float, now: float) -> None:
+        """The entry compares what it thought with what came."""
+        assert isinstance(choice.note, Decision)
+        self.minds[entry].answered(choice.note, job.cached_tokens, ttft_s, now)
+
+    def failed(self, entry: int, choice: Choice, now: float) -> None:
+        """The entry found its choice away, or full."""
+        assert isinstance(choice.note, Decision)
+        self.minds[entry].failed(choice.note)
+
+    def loaded(self, node: int, load: EngineLoad, now: float) -> None:
+        """The node hears how busy its engine is."""
+        self.minds[node].set_load(load, now)
+
+    def tell(self, node: int, now: float) -> None:
+        """The node's flush: a post to every peer that lacks something, or has been silent for long."""
+        mind = self.minds[node]
+        mind.sync.journal.flush()
+        for peer in range(self.fleet.nodes):
+            if peer != node and self._due(mind, self._ids[peer], now):
+                self._exchange(mind, peer, now)
+
+    def restarted(self, node: int, now: float) -> None:
+        """The node starts again, under a later incarnation."""
+        self.minds[node] = self._mind(node, now)
+
+    def _listed(self) -> Directory:
+        return directory(self.fleet.nodes)
+
+    def _mind(self, number: int, now: float) -> Forwarder:
+        draw = random.Random(f"mind/{self.fleet.seed}/{number}/{now}")
+        incarnation = int(WALL_MS + now * 1000)
+        key = key_of(number)
+        return Forwarder(node_id(key.public), key, self._directory, GROUP, self.policy, draw.randbytes, incarnation)
+
+    def _due(self, mind: Forwarder, peer: bytes, now: float) -> bool:
+        replica = mind.sync.replicas[peer]
+        return replica.acked < mind.sync.journal.sequence or now >= replica.contact_at + ANTI_ENTROPY_S
+
+    def _exchange(self, mind: Forwarder, peer: int, now: float) -> None:
+        """One post and its answer; snapshots where either side has fallen behind."""
+        name, other = self._ids[peer], self.minds[peer]
+        if not self._nodes[peer].alive:
+            mind.sync.on_silence(name)
+            return
+        wall = int(WALL_MS + now * 1000)
+        raw = mind.sync.post_for(name, wall)
+        received = other.sync.on_post(raw, now, wall)
+        self.sent_bytes += len(raw)
+        self.posts += 1
+        mind.saw_rtt(name, self.fleet.rtt_s)
+        if mind.sync.on_ack(name, received.ack, now):
+            self._fetch(mind, name, other, now)
+        if received.needs_snapshot:
+            self._fetch(other, mind.own, mind, now)
+
+    def _fetch(self, asking: Forwarder, name: bytes, asked: Forwarder, now: float) -> None:
+        wall = int(WALL_MS + now * 1000)
+        raw = asked.sync.on_snapshot_request(asking.sync.hello_for(name, wall), wall)
+        self.sent_bytes += len(raw)
+        asking.sync.on_snapshot(name, raw, now)
+
+
+class OwnView(HRIndex):
+    """One node's own claims, and everybody else's from the listener's copy."""
+
+    listener: HRIndex
+    own: bytes
+
+    def match(self, packed: bytes, salt: bytes = b"") -> dict[bytes, Held]:
+        """As the node's own copy of the whole tree would answer."""
+        mine = super().match(packed, salt).get(self.own)
+        held = self.listener.match(packed, salt)
+        held.pop(self.own, None)
+        return held if mine is None else {**held, self.own: mine}
+
+
+class SharedMembers(Members):
+    """The same forwarders over one listener's copy of the tree; `sent_bytes` counts each post once for every peer."""
+
+    def __init__(self, simulation: Simulation, policy: str) -> None:
+        self.fleet = simulation.fleet
+        key = key_of(self.fleet.nodes)
+        self._listener = Sync(node_id(key.public), key, HRIndex("sim", GROUP), 1)
+        self._listener.set_members(
+            {entry.node_id: entry.signing_key for entry in self._listed().models(GROUP, trusted_only=True)}
+        )
+        super().__init__(simulation, policy)
+
+    def _listed(self) -> Directory:
+        return directory(self.fleet.nodes, 1)
+
+    def tell(self, node: int, now: float) -> None:
+        """One post to the listener; then everybody's view of the node is the listener's."""
+        mind, listener = self.minds[node], self._listener
+        mind.sync.journal.flush()
+        for peer, other in enumerate(self._nodes):
+            if not other.alive:
+                mind.sync.on_silence(self._ids[peer])
+        if not self._due(mind, listener.own, now):
+            return
+        wall = int(WALL_MS + now * 1000)
+        # Restarts and long silences may take several posts, as they do between sidecars.
+        while True:
+            raw = mind.sync.post_for(listener.own, wall)
+            received = listener.on_post(raw, now, wall)
+            self.sent_bytes += len(raw) * (self.fleet.nodes - 1)
+            self.posts += self.fleet.nodes - 1
+            mind.sync.on_ack(listener.own, received.ack, now)
+            if received.needs_snapshot:
+                listener.on_snapshot(mind.own, mind.sync.on_snapshot_request(listener.hello_for(mind.own, wall), wall), now)
+            if mind.sync.replicas[listener.own].acked >= mind.sync.journal.sequence or received.needs_snapshot:
+                break
+        for peer in self.minds:
+            if peer is not mind:
+                peer.sync.replicas[mind.own] = copy(listener.replicas[mind.own])
+                peer.saw_rtt(mind.own, self.fleet.rtt_s)
+
+    def _mind(self, number: int, now: float) -> Forwarder:
+        mind = super()._mind(number, now)
+        # The forwarder and all its parts hold this one index: its class is what makes them look at the listener's copy.
+        mind.index.__class__ = OwnView
+        view = cast(OwnView, mind.index)
+        view.listener, view.own = self._listener.index, mind.own
+        for known in self._listener.replicas:
+            if known in mind.sync.replicas:
+                mind.sync.replicas[known] = copy(self._listener.replicas[known])
+        return mind
