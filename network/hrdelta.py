@@ -95,6 +95,7 @@ class LoadReport(Message):
     capacity_milli: int = uint(5, limit=2**50)  # tokens per second, in thousandths
     latency_us: int = uint(6, limit=2**50)  # EWMA of the time from admission to the last token
     token_ns: int = uint(7, limit=2**50)  # seconds per uncached prompt token, in nanoseconds
+    draining: int = uint(8, limit=1)  # 1: shutting down, takes nothing new
 
 
 @dataclass(frozen=True, slots=True)

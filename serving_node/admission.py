@@ -119,4 +119,5 @@ class Admission:
             capacity_tokens_per_s=sample.prefill_tokens_per_s or self._capacity.value or 0.0,
             slots=self._slots,
             cache_tokens=cache_tokens,
+            draining=self.draining,
         )

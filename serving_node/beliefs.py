@@ -4,18 +4,49 @@ Pure. Built from the reports that peers sign, from own bookings that those repor
 See `docs/forwarding.md` section 5.1.
 """
 
+from collections.abc import Iterable
+from dataclasses import dataclass
+from math import inf
+
 from network.chain_records import DirectoryEntry
 from network.hrdelta import LoadReport
 from network.hrindex import Held
 from network.hrsync import Sync
-from serving_node.claims import SHORTFALL_TOKENS
-from serving_node.experience import Experience, age_discount
-from serving_node.load_factor import DEFAULT_TOKEN_S, EngineLoad, Ewma, PrefillPrice, load_factor, load_report, slot_wait
-from serving_node.routing import FORWARD_COST_S, Candidate, Decision, predicted_ttft
+from serving_node.bookings import Bookings
+from serving_node.breaker import Breaker, Fault
+from serving_node.experience import SHORTFALL_TOKENS, Experience
+from serving_node.load_factor import (
+    DEFAULT_TOKEN_S,
+    EngineLoad,
+    Ewma,
+    PrefillPrice,
+    load_factor,
+    load_report,
+    plausible,
+    slot_wait,
+)
+from serving_node.routing import FORWARD_COST_S, Candidate, Decision, predicted_ttft, prefill_tokens
 
-BOOKING_S = 30.0
-BOOKING_SETTLES_S = 1.0
 PRICE_RANGE = 4.0
+# Price of not knowing whether a prefix is still cached: this share of the standard deviation of the first token's time.
+CAUTION = 0.25
+WARM_UP_S = 60.0
+LEAST_WARMTH = 0.1
+# Reports are told within this time of a change: what they do not show is at most this old.
+STALE_MOST_S = 5.0
+LONGEST_LATENCY_S = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Standing:
+    """What follows from one report and our own price: made once per report."""
+
+    report: LoadReport
+    ours: float
+    token_s: float
+    drain_s: float
+    wait_s: float
+    latency_s: float
 
 
 class Beliefs:
@@ -24,110 +55,198 @@ class Beliefs:
     def __init__(self, own: bytes, sync: Sync, experience: Experience) -> None:
         self.rtt: dict[bytes, Ewma] = {}
         self.experience = experience
+        self.bookings = Bookings()
+        self.absurd_samples = 0
+        self._breakers: dict[bytes, Breaker] = {}
         self._own = own
         self._sync = sync
         self._load = EngineLoad()
+        self._load_at = -inf
         self._latency = Ewma()
         self._price = PrefillPrice()
-        self._bookings: dict[bytes, list[tuple[float, int]]] = {}
+        self._work = Ewma()
+        self._started: float | None = None
+        self._standings: dict[bytes, _Standing] = {}
+        self._report: LoadReport | None = None
 
     def candidate(self, entry: DirectoryEntry, held: Held | None, prompt_tokens: int, now: float) -> Candidate:
         """One node with all its numbers, for a prompt of which it claims `held`."""
         node = entry.node_id
         own = node == self._own
-        report = self.own_report() if own else self._report_of(node)
-        token_s = self._token_s(report)
-        booked = self._booked(node, now)
-        capacity = report.capacity_milli / 1000 or 1 / token_s
-        latency = report.latency_us / 1_000_000
-        queue_s = booked / capacity + (slot_wait(report, latency) or report.queued_tokens / capacity)
-        rtt = self.rtt[node].value if node in self.rtt else None
-        slowness = 1.0 if own else self.experience.slowness(node, now)
-        expected = min(self.expected(node, held, now), prompt_tokens)
-        rtt_s = 0.0 if own else rtt or 0.0
+        standing = self._standing(node)
+        reported_at = self._load_at if own else self._sync.replicas[node].load_at
+        booked = self.bookings.unseen(node, reported_at, now)
+        queue_s = booked * standing.drain_s + standing.wait_s
+        confidence, slowness = self.experience.confidence(node, now), 1.0
+        rtt_s = 0.0
+        if not own:
+            slowness = self.experience.slowness(node, now)
+            rtt_s = (self.rtt[node].value if node in self.rtt else None) or 0.0
+        held_tokens, expected, age_s, survival, risk_s = 0, 0, 0.0, 1.0, 0.0
+        if held is not None:
+            held_tokens, age_s = held.tokens, now - held.touched
+            survival = self.experience.survival(node, age_s)
+            chance = survival * confidence
+            expected = min(int(held_tokens * chance), prompt_tokens)
+            risk_s = CAUTION * (chance * (1 - chance)) ** 0.5 * held_tokens * standing.token_s
         return Candidate(
-            node_id=node,
-            own=own,
-            reputation=entry.reputation,
-            held_tokens=held.tokens if held else 0,
-            expected_tokens=expected,
-            age_s=round(now - held.touched, 3) if held else 0.0,
-            load_factor=load_factor(latency, report.queued_tokens + booked, capacity),
-            queue_s=queue_s,
-            rtt_s=rtt_s,
-            token_s=token_s,
-            confidence=self.experience.confidence(node, now),
-            slowness=slowness,
-            predicted_ttft_s=predicted_ttft(
-                prompt_tokens, expected, own=own, rtt_s=rtt_s, queue_s=queue_s, token_s=token_s, slowness=slowness
+            node,
+            own,
+            entry.reputation,
+            held_tokens,
+            expected,
+            round(age_s, 3),
+            load_factor(standing.latency_s, standing.report.queued_tokens + booked, 1 / standing.drain_s),
+            queue_s,
+            rtt_s,
+            standing.token_s,
+            confidence,
+            slowness,
+            predicted_ttft(
+                prompt_tokens, expected, own=own, rtt_s=rtt_s, queue_s=queue_s, token_s=standing.token_s, slowness=slowness
             ),
+            survival,
+            risk_s,
+            1.0 if own else self._warmth(node, now),
         )
+
+    def admits(self, node: bytes, now: float) -> bool:
+        """Whether a node may get a prompt now: it speaks, is not draining, and its breaker is not open."""
+        if node == self._own:
+            return True
+        replica = self._sync.replicas.get(node)
+        if replica is None or not replica.reachable or (replica.load is not None and replica.load.draining):
+            return False
+        breaker = self._breakers.get(node)
+        return breaker is None or breaker.admits(now)
+
+    def breaker(self, node: bytes) -> Breaker:
+        """The peer's circuit breaker."""
+        return self._breakers.setdefault(node, Breaker())
 
     def expected(self, node: bytes, held: Held | None, now: float) -> int:
         """The held tokens we count on: the claim, discounted by age and by what this node's claims were worth."""
         if held is None:
             return 0
-        return int(held.tokens * age_discount(now - held.touched) * self.experience.confidence(node, now))
+        survival = self.experience.survival(node, now - held.touched)
+        return int(held.tokens * survival * self.experience.confidence(node, now))
+
+    def unseen_work(self, nodes: Iterable[bytes], now: float) -> float:
+        """Seconds of work that other entry points have handed out since the peers' reports, if they go on as they did.
+
+        By Little's law: a node with R prompts in hand that take L seconds each gets R / L a second; ours left out. No node
+        counts for more than twice the median, so that nobody can make us believe in a crowd.
+        """
+        rates: list[float] = []
+        age = 0.0
+        for node in nodes:
+            replica = self._sync.replicas.get(node)
+            if replica is None or replica.load is None:
+                continue
+            standing = self._standing(node)
+            others = replica.load.running + replica.load.waiting - self.bookings.open(node)
+            rates.append(max(0, others) / standing.latency_s if standing.latency_s else 0.0)
+            age += min(STALE_MOST_S, max(0.0, now - replica.load_at))
+        if not rates or self._work.value is None:
+            return 0.0
+        most = 2 * sorted(rates)[len(rates) // 2]
+        return sum(min(rate, most) for rate in rates) * age / len(rates) * self._work.value
 
     def own_report(self) -> LoadReport:
         """What we tell of ourselves."""
-        return load_report(self._load, self._latency.value, self._price.token_s)
+        if self._report is None:
+            self._report = load_report(self._load, self._latency.value, self._price.token_s)
+        return self._report
 
-    def sampled(self, load: EngineLoad) -> None:
-        """Our engine's newest load."""
-        self._load = load
+    def sampled(self, load: EngineLoad, now: float) -> None:
+        """Our engine's newest load. Absurd figures are counted, and the ones before them kept."""
+        if not plausible(load):
+            self.absurd_samples += 1
+            return
+        self._load, self._load_at, self._report = load, now, None
 
     def served(self, uncached_tokens: int, prefill_s: float, latency_s: float | None) -> None:
         """Our engine has answered: learns the price of a token and how long an answer takes."""
         self._price.add(uncached_tokens, prefill_s)
         if latency_s is not None:
             self._latency.add(latency_s)
+        self._report = None
 
     def saw_rtt(self, node: bytes, seconds: float) -> None:
         """One round trip to a peer."""
         self.rtt.setdefault(node, Ewma()).add(seconds)
 
-    def book(self, node: bytes, uncached_tokens: int, now: float) -> None:
-        """A prompt is on its way to a peer."""
-        self._bookings.setdefault(node, []).append((now, uncached_tokens))
+    def sent(self, decision: Decision, node: bytes, now: float) -> None:
+        """A prompt is on its way to a node, this one included."""
+        chosen = decision.candidate(node)
+        if chosen is None:
+            return
+        uncached = max(0, decision.prompt_tokens - chosen.expected_tokens)
+        self._work.add(uncached * chosen.token_s)
+        self.bookings.settle(decision.id)
+        self.bookings.book(decision.id, node, uncached, now)
+        if not chosen.own and node in self._breakers:
+            self._breakers[node].sent(now)
 
-    def settle(self, node: bytes) -> None:
-        """One prompt less on its way to a peer."""
-        if self._bookings.get(node):
-            self._bookings[node].pop(0)
-
-    def answered(self, decision: Decision, cached_tokens: int, ttft_s: float, now: float) -> None:
-        """A node we forwarded to has answered: compares claim and prediction with what came."""
-        node = decision.node_id
-        chosen = next((candidate for candidate in decision.candidates if candidate.node_id == node), None)
-        self.settle(node)
+    def answered(self, decision: Decision, node: bytes, cached_tokens: int, ttft_s: float, now: float) -> None:
+        """A peer has answered: compares claim and prediction with what came."""
+        self.bookings.settle(decision.id)
+        chosen = decision.candidate(node)
         if chosen is None or chosen.own:
             return
+        if node in self._breakers:
+            self._breakers[node].answered()
         # Compared with the claim, not with the discounted belief: else a liar's next claim would look better and better.
-        self.experience.saw_cache(node, chosen.held_tokens, cached_tokens + SHORTFALL_TOKENS, now)
-        travel = chosen.rtt_s + FORWARD_COST_S
-        base = travel + (chosen.predicted_ttft_s - travel) / chosen.slowness
+        found = cached_tokens + SHORTFALL_TOKENS if cached_tokens else 0
+        self.experience.saw_cache(node, chosen.held_tokens, found, now, chosen.age_s)
+        # What its cache lacked is accounted for above; late is what comes later than the tokens it says it had to compute.
+        work = prefill_tokens(decision.prompt_tokens, min(cached_tokens, chosen.held_tokens))
+        base = chosen.rtt_s + FORWARD_COST_S + chosen.queue_s + work * chosen.token_s
         self.experience.saw_first_token(node, base, ttft_s, now)
+
+    def failed(self, decision: Decision, node: bytes, fault: Fault, now: float) -> None:
+        """A peer did not answer."""
+        self.bookings.settle(decision.id)
+        if node != self._own:
+            self.breaker(node).failed(fault, now)
 
     def forget(self, node: bytes) -> None:
         """Drops what was believed of a node that has left."""
         self.rtt.pop(node, None)
-        self._bookings.pop(node, None)
+        self.bookings.forget(node)
+        self._breakers.pop(node, None)
+        self._standings.pop(node, None)
         self.experience.forget(node)
 
-    def _token_s(self, report: LoadReport) -> float:
-        """A node's price of a token, held within a factor of 4 of our own: a claim of zero attracts nobody."""
+    def _standing(self, node: bytes) -> _Standing:
+        report = self.own_report() if node == self._own else self._sync.replicas[node].load or _SILENT
         ours = self._price.token_s or DEFAULT_TOKEN_S
-        claimed = report.token_ns / 1_000_000_000 or ours
-        return min(max(claimed, ours / PRICE_RANGE), ours * PRICE_RANGE)
+        standing = self._standings.get(node)
+        if standing is None or standing.report is not report or standing.ours != ours:
+            standing = self._standings[node] = _stand(report, ours, own=node == self._own)
+        return standing
 
-    def _report_of(self, node: bytes) -> LoadReport:
-        return self._sync.replicas[node].load or LoadReport()
+    def _warmth(self, node: bytes, now: float) -> float:
+        """The share of new work a node may get: it grows over a minute for one that started later than we did."""
+        if self._started is None:
+            self._started = now
+        head_start = (self._sync.replicas[node].incarnation - self._sync.journal.incarnation) / 1000
+        age = now - self._started - head_start
+        if head_start <= 0 or age >= WARM_UP_S:
+            return 1.0
+        return max(LEAST_WARMTH, age / WARM_UP_S)
 
-    def _booked(self, node: bytes, now: float) -> int:
-        """Tokens we sent to a node that its last report cannot know of yet."""
-        replica = self._sync.replicas.get(node)
-        seen = replica.load_at - BOOKING_SETTLES_S if replica and replica.load else float("-inf")
-        alive = [(at, tokens) for at, tokens in self._bookings.get(node, ()) if at > max(seen, now - BOOKING_S)]
-        self._bookings[node] = alive
-        return sum(tokens for _, tokens in alive)
+
+_SILENT = LoadReport()
+
+
+def _stand(report: LoadReport, ours: float, *, own: bool) -> _Standing:
+    """A node's price and speed, held within a factor of 4 of our own: a claim of zero cost attracts nobody."""
+    claimed = report.token_ns / 1_000_000_000 or ours
+    drain_s = 1000 / report.capacity_milli if report.capacity_milli else claimed
+    if not own:
+        claimed = min(max(claimed, ours / PRICE_RANGE), ours * PRICE_RANGE)
+        drain_s = min(max(drain_s, ours / PRICE_RANGE), ours * PRICE_RANGE)
+    latency = min(report.latency_us / 1_000_000, LONGEST_LATENCY_S)
+    wait = slot_wait(report, latency) or report.queued_tokens * drain_s
+    return _Standing(report, ours, claimed, drain_s, wait, latency)

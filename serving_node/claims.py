@@ -9,10 +9,8 @@ from network.hrdelta import ChangeKind
 from network.hrindex import Held, HRIndex
 from network.hrjournal import Journal
 from network.hrsync import MAX_HELD_NODES
-from serving_node.experience import Experience
+from serving_node.experience import SHORTFALL_TOKENS, Experience
 
-# An engine recomputes the last token, and whole blocks of 16: a shortfall up to this is no eviction.
-SHORTFALL_TOKENS = 32
 REFRESH_S = 60.0
 OWN_NODES = MAX_HELD_NODES // 2
 REMEMBERED_ADMISSIONS = 1024
@@ -29,32 +27,33 @@ class Claims:
         self._index = index
         self._journal = journal
         self._experience = experience
-        self._admitted: OrderedDict[bytes, tuple[float, int]] = OrderedDict()
+        self._admitted: OrderedDict[bytes, tuple[float, int, float]] = OrderedDict()
 
-    def admitted(self, packed: bytes, now: float, *, share: bool) -> None:
+    def admitted(self, packed: bytes, now: float, *, share: bool, salt: bytes = b"") -> None:
         """The engine is about to hold all of the prompt, and peers may know."""
         if not share:
             return
-        path = self._index.path(packed)
-        held = self._index.match(packed).get(self._own)
+        path = self._index.path(packed, salt)
+        held = self._index.match(packed, salt).get(self._own)
         # Of two equal prompts at once the second finds the first's claim before the engine holds it: the first view counts,
         # unless it was left behind by an answer that never came.
         if path not in self._admitted or self._admitted[path][0] + STALE_ADMISSION_S < now:
-            self._admitted[path] = (now, held.tokens if held else 0)
+            self._admitted[path] = (now, held.tokens if held else 0, now - held.touched if held else 0.0)
         if len(self._admitted) > REMEMBERED_ADMISSIONS:
             self._admitted.popitem(last=False)
         self._hold(path, held, now)
 
-    def served(self, packed: bytes, cached_tokens: int, now: float, *, share: bool) -> None:
+    def served(self, packed: bytes, cached_tokens: int, now: float, *, share: bool, salt: bytes = b"") -> None:
         """The engine has answered: what it had evicted of our claims is taken back, and the prompt claimed anew."""
         if not share:  # it read no cache, so what it missed there says nothing of what is held
             return
-        _, claimed = self._admitted.pop(self._index.path(packed), (now, 0))
+        path = self._index.path(packed, salt)
+        _, claimed, age_s = self._admitted.pop(path, (now, 0, 0.0))
         if claimed:
-            self._experience.saw_cache(self._own, claimed, min(claimed, cached_tokens + SHORTFALL_TOKENS), now)
+            self._experience.saw_cache(self._own, claimed, min(claimed, cached_tokens + SHORTFALL_TOKENS), now, age_s)
         if cached_tokens + SHORTFALL_TOKENS < claimed:
-            self._drop_beyond(packed, cached_tokens)
-        self._hold(self._index.path(packed), self._index.match(packed).get(self._own), now)
+            self._drop_beyond(packed, salt, cached_tokens)
+        self._hold(path, self._index.match(packed, salt).get(self._own), now)
 
     def keep_within(self, cache_tokens: int) -> None:
         """Drops our least recently used paths beyond what the engine's cache can hold (0: unknown), and tells."""
@@ -74,10 +73,10 @@ class Claims:
         if added or held is None or now - held.touched >= REFRESH_S:
             self._journal.record(self._index.generation, ChangeKind.HOLD, path)
 
-    def _drop_beyond(self, packed: bytes, cached_tokens: int) -> None:
+    def _drop_beyond(self, packed: bytes, salt: bytes, cached_tokens: int) -> None:
         """An engine evicts from the leaves up: what it lacks of this prompt, it lacks of every prompt that parts later."""
-        keep = self._index.plan.depth(cached_tokens)
         for number in self._index.generations():
-            path = self._index.space(number).path(packed)
+            space = self._index.space(number)
+            path, keep = space.path(packed, salt), space.plan.depth(cached_tokens)
             if self._index.tree(number).remove_path(path[: keep + 1], self._own):
                 self._journal.record(number, ChangeKind.DROP, path[: keep + 1])

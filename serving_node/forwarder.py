@@ -6,29 +6,35 @@ enters there is answered there, so that a challenge reaches the node it was mean
 (`docs/forwarding.md` section 5.3).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from hashlib import blake2b
 
 from network.chain_records import DirectoryEntry
 from network.crypto import SigningKey
 from network.directory import Directory
 from network.errors import ConfigError
-from network.fingerprint import ChunkPlan, Unit, generation, pack_tokens
-from network.hrindex import HRIndex
+from network.fingerprint import TOKEN_BYTES, ChunkPlan, Unit, generation, pack_tokens
+from network.hrindex import Held, HRIndex
 from network.hrsync import Sync
 from serving_node.beliefs import Beliefs
+from serving_node.breaker import Fault
 from serving_node.claims import Claims
+from serving_node.decisions import DecisionLog, Outcome
 from serving_node.experience import Experience
 from serving_node.load_factor import EngineLoad, Ewma
-from serving_node.routing import POLICIES, Decision, Query
+from serving_node.routing import POLICIES, Candidate, Decision, Query
 
 # A hit needs this many chunks: one 8-bit symbol alone is right by chance where hundreds of prompts part.
 HIT_CHUNKS = 2
+# This much of a prefix's end names it, with its length: enough to tell prefixes apart, cheap for the longest.
+NAMED_BYTES = 256
+Prompt = Sequence[int] | bytes
 
 
 class Forwarder:
     """Decides for one node, alone, from what it holds in memory. Methods that learn something say so in the past tense.
 
-    `tokens` are words of 4 bytes where `unit` is TEXT.
+    Prompts are token ids, or packed: 4 bytes a token, or UTF-8 where `unit` is TEXT.
     """
 
     def __init__(
@@ -54,6 +60,7 @@ class Forwarder:
         self.experience = Experience()
         self.claims = Claims(own, self.index, self.sync.journal, self.experience)
         self.beliefs = Beliefs(own, self.sync, self.experience)
+        self.decisions = DecisionLog()
         self._rng = rng
         self._turn = 0
         self._directory = directory
@@ -76,30 +83,38 @@ class Forwarder:
             self._read(directory)
         self._directory = directory
 
-    def decide(self, tokens: Sequence[int], now: float, *, no_share: bool = False) -> Decision:
-        """Where this prompt goes. Books its cost on a chosen peer until that peer's own report shows it."""
-        own = self._entries.get(self.own)
-        held = {} if no_share else self.index.match(pack_tokens(tokens))
-        if own is None or not own.trusted:
-            here = self.beliefs.expected(self.own, held.get(self.own), now)
-            reason = "not in the directory" if own is None else "not trusted: answers what enters here, forwards nothing"
-            return Decision(self.own, self.policy, here, reason)
-        trusted = [entry for entry in self._entries.values() if entry.trusted and self._reachable(entry.node_id)]
-        candidates = tuple(self.beliefs.candidate(entry, held.get(entry.node_id), len(tokens), now) for entry in trusted)
-        query = Query(len(tokens), candidates, self.index.plan.tokens(HIT_CHUNKS), self._turn, self._rng)
-        self._turn += 1
-        chosen, reason = POLICIES[self.policy](query)
-        if not chosen.own:
-            self.beliefs.book(chosen.node_id, max(0, len(tokens) - chosen.expected_tokens), now)
-        return Decision(chosen.node_id, self.policy, chosen.expected_tokens, reason, candidates, chosen.predicted_ttft_s)
+    def decide(
+        self, prompt: Prompt, now: float, *, no_share: bool = False, salt: bytes = b"", session: bytes = b""
+    ) -> Decision:
+        """Where this prompt goes, given as token ids or packed. Books its cost there until a report of that node shows it.
 
-    def admitted(self, tokens: Sequence[int], now: float, *, no_share: bool = False) -> None:
+        Only prompts with the same `salt` match one another. `session` names a conversation: without a prefix that tells where
+        its cache is, all entry points send it to the same node, as long as that is not much busier than the others.
+        """
+        packed = _packed(prompt)
+        held = {} if no_share else self.index.match(packed, salt)
+        decision = self._decide(packed, held, now, session)
+        self._turn += 1
+        self.decisions.decided(decision)
+        self.beliefs.sent(decision, decision.node_id, now)
+        return decision
+
+    def next_best(self, decision: Decision, tried: Collection[bytes], now: float) -> bytes | None:
+        """The best node that was not tried, when those tried have not answered. None: nobody is left."""
+        left = [c for c in decision.candidates if c.node_id not in tried and self.beliefs.admits(c.node_id, now)]
+        if not left:
+            return None
+        node = min(left, key=lambda candidate: (candidate.score_s, not candidate.own)).node_id
+        self.beliefs.sent(decision, node, now)
+        return node
+
+    def admitted(self, prompt: Prompt, now: float, *, no_share: bool = False, salt: bytes = b"") -> None:
         """This node answers the prompt: its engine is about to hold all of it, and peers may know."""
-        self.claims.admitted(pack_tokens(tokens), now, share=not no_share)
+        self.claims.admitted(_packed(prompt), now, share=not no_share, salt=salt)
 
     def served(
         self,
-        tokens: Sequence[int],
+        prompt: Prompt,
         cached_tokens: int,
         ttft_s: float,
         now: float,
@@ -107,24 +122,41 @@ class Forwarder:
         queue_s: float = 0.0,
         latency_s: float | None = None,
         no_share: bool = False,
+        salt: bytes = b"",
+        decision: Decision | None = None,
     ) -> None:
-        """The engine has answered: learns the price of a token, and which claims of ours it had evicted."""
-        self.beliefs.served(len(tokens) - cached_tokens, ttft_s - queue_s, latency_s)
-        self.claims.served(pack_tokens(tokens), cached_tokens, now, share=not no_share)
+        """The engine has answered, perhaps what `decision` kept here: learns prices, and which claims it had evicted."""
+        packed = _packed(prompt)
+        self.beliefs.served(_tokens(packed) - cached_tokens, ttft_s - queue_s, latency_s)
+        self.claims.served(packed, cached_tokens, now, share=not no_share, salt=salt)
+        if decision is not None:
+            self.beliefs.bookings.settle(decision.id)
+            self.decisions.ended(decision, Outcome(self.own, cached_tokens, ttft_s))
         self._report()
 
-    def answered(self, decision: Decision, cached_tokens: int, ttft_s: float, now: float) -> None:
-        """A node we forwarded to has answered: compares claim and prediction with what came."""
-        self.beliefs.answered(decision, cached_tokens, ttft_s, now)
+    def answered(self, decision: Decision, cached_tokens: int, ttft_s: float, now: float, *, node: bytes = b"") -> None:
+        """A node we forwarded to has answered, the chosen one or `node`: compares claim and prediction with what came."""
+        self.beliefs.answered(decision, node or decision.node_id, cached_tokens, ttft_s, now)
+        self.decisions.ended(decision, Outcome(node or decision.node_id, cached_tokens, ttft_s))
 
-    def failed(self, decision: Decision) -> None:
-        """A node we forwarded to could not be reached, or broke off: nothing is sent its way until it speaks again."""
-        self.beliefs.settle(decision.node_id)
-        self.sync.on_silence(decision.node_id)
+    def failed(
+        self, decision: Decision, now: float | None = None, *, node: bytes = b"", fault: Fault = Fault.UNREACHABLE
+    ) -> None:
+        """A node we forwarded to, the chosen one or `node`, has not answered. Unreachable: gets nothing until it speaks."""
+        failed = node or decision.node_id
+        at = decision.at if now is None else now
+        self.beliefs.failed(decision, failed, fault, at)
+        if fault is Fault.UNREACHABLE:
+            self.sync.on_silence(failed)
+        self.decisions.ended(decision, Outcome(failed, 0, at - decision.at, fault.value))
+
+    def abandoned(self, decision: Decision) -> None:
+        """Whoever asked has gone: nothing is on its way any more, and nobody is to blame."""
+        self.beliefs.bookings.settle(decision.id)
 
     def set_load(self, load: EngineLoad, now: float) -> None:
         """The engine's newest sample: told to peers when it differs, and the bound on what we may claim to hold."""
-        self.beliefs.sampled(load)
+        self.beliefs.sampled(load, now)
         self._report()
         self.claims.keep_within(load.cache_tokens)
 
@@ -141,8 +173,55 @@ class Forwarder:
             self.beliefs.forget(node)
         self.index.advance(generation(directory.record.epoch))
 
+    def _decide(self, packed: bytes, held: dict[bytes, Held], now: float, session: bytes) -> Decision:
+        own, tokens = self._entries.get(self.own), _tokens(packed)
+        if own is None or not own.trusted:
+            here = self.beliefs.expected(self.own, held.get(self.own), now)
+            reason = "not in the directory" if own is None else "not trusted: answers what enters here, forwards nothing"
+            return Decision(self.own, self.policy, here, reason, id=self._turn, at=now, prompt_tokens=tokens)
+        beliefs = self.beliefs
+        trusted = [entry for entry in self._entries.values() if entry.trusted and beliefs.admits(entry.node_id, now)]
+        candidates = tuple([beliefs.candidate(entry, held.get(entry.node_id), tokens, now) for entry in trusted])
+        query = Query(
+            tokens,
+            candidates,
+            self.index.plan.tokens(HIT_CHUNKS),
+            self._turn,
+            self._rng,
+            beliefs.unseen_work([candidate.node_id for candidate in candidates], now),
+            self._named(packed, candidates),
+            session and self._keyed(session),
+        )
+        chosen, reason = POLICIES[self.policy](query)
+        return Decision(
+            chosen.node_id,
+            self.policy,
+            chosen.expected_tokens,
+            reason,
+            candidates,
+            chosen.predicted_ttft_s,
+            self._turn,
+            now,
+            tokens,
+        )
+
+    def _named(self, packed: bytes, candidates: tuple[Candidate, ...]) -> bytes:
+        """A key for what the richest holder holds of the prompt: equal at every node that knows of the same holder."""
+        end = max(candidate.held_tokens for candidate in candidates) * TOKEN_BYTES
+        return self._keyed(end.to_bytes(8, "big") + packed[max(0, end - NAMED_BYTES) : end]) if end else b""
+
+    def _keyed(self, name: bytes) -> bytes:
+        """Nobody outside the group can choose prompts so that they fall on one node."""
+        return blake2b(name, digest_size=16, key=self.index.space(self.index.generation).key).digest()
+
     def _report(self) -> None:
         self.sync.journal.report(self.beliefs.own_report())
 
-    def _reachable(self, node: bytes) -> bool:
-        return node == self.own or self.sync.replicas[node].reachable
+
+def _packed(prompt: Prompt) -> bytes:
+    return prompt if isinstance(prompt, bytes) else pack_tokens(prompt)
+
+
+def _tokens(packed: bytes) -> int:
+    """Text of which the last word is not full counts as one token more."""
+    return -(-len(packed) // TOKEN_BYTES)

@@ -12,13 +12,16 @@ EWMA_WEIGHT = 1 / 8
 # Until the first answer: the prefill price of SmolLM2-135M in F16 on one shared core, 140 to 180 tokens a second.
 DEFAULT_TOKEN_S = 0.0065
 MIN_SAMPLE_TOKENS = 16
+# Beyond these a figure is a fault of the engine's metrics, not a measurement.
+MOST_REQUESTS, MOST_TOKENS = 2**20, 2**40
+MOST_TOKENS_PER_S = 1e9
 
 
 @dataclass(frozen=True, slots=True)
 class EngineLoad:
     """One sample of the engine's own metrics. `queued_tokens` are prompt tokens not yet prefilled; 0 slots means unknown.
 
-    `cache_tokens` bounds what the engine's prefix cache can hold at all; 0 means unknown.
+    `cache_tokens` bounds what the engine's prefix cache can hold at all; 0 means unknown. A draining node takes nothing new.
     """
 
     running: int = 0
@@ -27,6 +30,7 @@ class EngineLoad:
     capacity_tokens_per_s: float = 0.0
     slots: int = 0
     cache_tokens: int = 0
+    draining: bool = False
 
 
 class Ewma:
@@ -76,6 +80,13 @@ def slot_wait(report: LoadReport, latency_s: float) -> float:
     return latency_s * (report.running + report.waiting - report.slots + 1) / report.slots
 
 
+def plausible(load: EngineLoad) -> bool:
+    """Whether an engine may have measured this: no negative, infinite or undefined figure, and none beyond any machine."""
+    requests = all(0 <= count <= MOST_REQUESTS for count in (load.running, load.waiting, load.slots))
+    tokens = all(0 <= count <= MOST_TOKENS for count in (load.queued_tokens, load.cache_tokens))
+    return requests and tokens and 0 <= load.capacity_tokens_per_s <= MOST_TOKENS_PER_S
+
+
 def load_report(load: EngineLoad, latency_s: float | None, token_s: float | None) -> LoadReport:
     """What this node tells its peers. Capacity falls back on the learned prefill price until the engine has measured one."""
     capacity = load.capacity_tokens_per_s or (1 / token_s if token_s else 0.0)
@@ -87,6 +98,7 @@ def load_report(load: EngineLoad, latency_s: float | None, token_s: float | None
         capacity_milli=_rounded(capacity * 1_000),
         latency_us=_rounded((latency_s or 0.0) * 1_000_000),
         token_ns=_rounded((token_s or 0.0) * 1_000_000_000),
+        draining=int(load.draining),
     )
 
 

@@ -5,7 +5,10 @@ prompt, and cannot tell a challenge from a user's prompt, as nobody can. Rules a
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from serving_node.spread import draw, pour, rendezvous
 
 OVERLOAD_PERCENTILE = 0.8
 # Predictions closer than this are equal: measured first tokens scatter by more.
@@ -13,11 +16,20 @@ TIE_SHARE = 0.05
 TIE_S = 0.005
 # What a forward costs beside the round trip: signing, a second admission, frames relayed one more time.
 FORWARD_COST_S = 0.02
+# A cached token costs this share of a computed one. Without it a full hit would be free, and no lateness could count.
+CACHED_COST = 1 / 32
+# What the next prompt with the same beginning may save, as shares of that beginning's price: at the second and third holder.
+REPLICA_WORTH = (0.5, 0.25)
+# What a conversation's own node may cost more, as a share of the prompt's price, before the conversation moves.
+SESSION_WORTH = 0.5
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """One model node as seen from here. Tokens are prompt tokens; `held` is claimed, `expected` what we believe of it."""
+class Candidate(NamedTuple):
+    """One model node as seen from here. Tokens are prompt tokens; `held` is claimed, `expected` what we believe of it.
+
+    `survival` is the chance that a claim of this age is still cached, `risk_s` the price of not knowing, `warmth` the share of
+    new work that a node just started may get.
+    """
 
     node_id: bytes
     own: bool
@@ -32,17 +44,33 @@ class Candidate:
     confidence: float
     slowness: float
     predicted_ttft_s: float
+    survival: float = 1.0
+    risk_s: float = 0.0
+    warmth: float = 1.0
+
+    @property
+    def score_s(self) -> float:
+        """What `ttft` compares: the prediction and the price of not knowing."""
+        return self.predicted_ttft_s + self.risk_s
 
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """Everything a policy may look at. `candidates` are trusted, in node-id order, and never empty."""
+    """Everything a policy may look at. `candidates` are trusted, in node-id order, and never empty.
+
+    `unseen_s` is the work in seconds that other entry points may have handed out since the candidates last reported, `prefix`
+    and `session` are keys, the same at every entry point, of what the richest holder holds of the prompt, and of its
+    conversation.
+    """
 
     prompt_tokens: int
     candidates: tuple[Candidate, ...]
     hit_tokens: int
     turn: int
     rng: Callable[[int], bytes]
+    unseen_s: float = 0.0
+    prefix: bytes = b""
+    session: bytes = b""
 
     @property
     def own(self) -> Candidate | None:
@@ -52,7 +80,7 @@ class Query:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """Where a prompt goes, and why. `candidates` are what the policy compared."""
+    """Where a prompt goes, and why. `candidates` are what the policy compared; `id` counts this node's decisions."""
 
     node_id: bytes
     policy: str
@@ -60,14 +88,26 @@ class Decision:
     reason: str
     candidates: tuple[Candidate, ...] = ()
     predicted_ttft_s: float = 0.0
+    id: int = 0
+    at: float = 0.0
+    prompt_tokens: int = 0
+
+    def candidate(self, node: bytes) -> Candidate | None:
+        """What was believed of a node when this was decided."""
+        return next((candidate for candidate in self.candidates if candidate.node_id == node), None)
 
     def explain(self) -> dict[str, object]:
-        """The decision as JSON-ready values: node ids in hexadecimal, nothing of the prompt."""
-        rows = [{**asdict(candidate), "node_id": candidate.node_id.hex()} for candidate in self.candidates]
+        """The decision as JSON-ready values: node ids in hexadecimal, nothing of the prompt but its length."""
+        rows = [
+            {**candidate._asdict(), "node_id": candidate.node_id.hex(), "score_s": candidate.score_s}
+            for candidate in self.candidates
+        ]
         return {
+            "id": self.id,
             "node_id": self.node_id.hex(),
             "policy": self.policy,
             "reason": self.reason,
+            "prompt_tokens": self.prompt_tokens,
             "predicted_cached_tokens": self.predicted_cached_tokens,
             "predicted_ttft_s": self.predicted_ttft_s,
             "candidates": rows,
@@ -83,7 +123,13 @@ def predicted_ttft(
 ) -> float:
     """Seconds until the first token: the way there, the queue, the tokens to prefill, times what experience adds."""
     travel = 0.0 if own else rtt_s + FORWARD_COST_S
-    return travel + (queue_s + max(0, prompt_tokens - expected_tokens) * token_s) * slowness
+    return travel + (queue_s + prefill_tokens(prompt_tokens, expected_tokens) * token_s) * slowness
+
+
+def prefill_tokens(prompt_tokens: int, cached_tokens: int) -> float:
+    """Tokens' worth of prefill: those that are not cached, and what it costs to read those that are."""
+    cached = min(cached_tokens, prompt_tokens)
+    return prompt_tokens - cached + cached * CACHED_COST
 
 
 def serve_here(query: Query) -> Choice:
@@ -116,18 +162,76 @@ def paper(query: Query) -> Choice:
 
 
 def soonest(query: Query) -> Choice:
-    """`ttft`: the node that is predicted to give the first token soonest.
+    """`ttft`: the node that is predicted to give the first token soonest, others' unseen work and replicas considered.
 
     An own node without a queue keeps a prompt of which no other node is believed to hold a hit's worth more.
     """
     own = query.own
-    richest = max(candidate.expected_tokens for candidate in query.candidates)
-    if own and own.queue_s == 0 and richest < own.expected_tokens + query.hit_tokens:
+    richest = max(query.candidates, key=lambda candidate: candidate.expected_tokens)
+    kept = own is not None and own.queue_s == 0 and richest.expected_tokens < own.expected_tokens + query.hit_tokens
+    if own is not None and kept and not query.session:
         return own, "idle here, and no better cache elsewhere"
-    best = min(candidate.predicted_ttft_s for candidate in query.candidates)
-    near = [c for c in query.candidates if c.predicted_ttft_s <= best * (1 + TIE_SHARE) + TIE_S]
-    chosen = _pick(query, near)
-    return chosen, "as soon here as anywhere" if chosen.own else "soonest first token"
+    open_to = _warm(query)
+    scores, placed = _scores(query, open_to, richest)
+    best = min(scores)
+    near = [c for c, score in zip(open_to, scores, strict=True) if score <= best * (1 + TIE_SHARE) + TIE_S]
+    if query.unseen_s > 0:
+        chosen = open_to[draw(pour(scores, query.unseen_s), query.rng(8))]
+    else:
+        chosen = placed if placed in near else _pick(query, near)
+    return chosen, _why(query, chosen, placed, richest, chosen in near)
+
+
+def _warm(query: Query) -> tuple[Candidate, ...]:
+    """Those that may get this prompt: a node just started gets what it holds, and its share of the rest."""
+    chance = int.from_bytes(query.rng(8), "big") / 2**64 if any(c.warmth < 1 for c in query.candidates) else 0.0
+    open_to = tuple(c for c in query.candidates if chance < c.warmth or c.expected_tokens >= query.hit_tokens)
+    return open_to or query.candidates
+
+
+def _scores(query: Query, among: Sequence[Candidate], richest: Candidate) -> tuple[list[float], Candidate | None]:
+    """Predicted seconds, less what placing the prompt where all entry points would place it is worth; and that place.
+
+    A hit's worth of prefix whose holders are too busy goes to its second, then its third holder; a named conversation goes to
+    its own node. Neither is worth more than it saves, so a busy place is left.
+    """
+    scores = [candidate.score_s for candidate in among]
+    worth = _worth(query, among, scores, richest)
+    least = min(scores)
+    placed = None
+    for at, candidate in enumerate(among):
+        bonus = worth.get(candidate.node_id, 0.0)
+        # A bonus makes equals of nodes; it never pulls a prompt away from a holder that answers sooner.
+        if bonus:
+            scores[at] = max(least, scores[at] - bonus)
+            if placed is None or scores[at] < scores[among.index(placed)]:
+                placed = candidate
+    return scores, placed
+
+
+def _worth(query: Query, among: Sequence[Candidate], scores: list[float], richest: Candidate) -> dict[bytes, float]:
+    """Seconds that a node may be worse by and still be the place to choose, by node id."""
+    if query.session:
+        first = rendezvous(query.session, [candidate.node_id for candidate in query.candidates])[0]
+        return {first: SESSION_WORTH * query.prompt_tokens * richest.token_s}
+    soonest_at = min(range(len(scores)), key=scores.__getitem__)
+    spills = among[soonest_at].expected_tokens < query.hit_tokens <= richest.expected_tokens
+    if not spills or not query.prefix:
+        return {}
+    order = rendezvous(query.prefix, [c.node_id for c in among if c.expected_tokens < query.hit_tokens])
+    saved = richest.expected_tokens * richest.token_s
+    return {node: share * saved for node, share in zip(order, REPLICA_WORTH, strict=False)}
+
+
+def _why(query: Query, chosen: Candidate, placed: Candidate | None, richest: Candidate, near: bool) -> str:
+    if placed is chosen:
+        return "the conversation's own node" if query.session else "holders busy: the next holder of this prefix"
+    if not near:
+        return "spread: others may be sending to the soonest"
+    if chosen.own:
+        return "as soon here as anywhere"
+    spilled = chosen.expected_tokens < query.hit_tokens <= richest.expected_tokens
+    return "holders busy: sooner computed anew" if spilled else "soonest first token"
 
 
 POLICIES: dict[str, Policy] = {

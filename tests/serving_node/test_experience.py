@@ -5,12 +5,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from serving_node.experience import (
-    AGE_HALF_LIFE_S,
     FADE_HALF_LIFE_S,
     MAX_SLOWNESS,
     MIN_CONFIDENCE,
     Experience,
-    age_discount,
 )
 
 
@@ -49,8 +47,3 @@ def test_bounds_hold_whatever_is_seen(samples: list[tuple[int, int, float, float
         seen.saw_first_token(b"a", expected_s, measured_s, float(now))
         assert MIN_CONFIDENCE <= seen.confidence(b"a", float(now)) <= 1.0
         assert 1.0 <= seen.slowness(b"a", float(now)) <= MAX_SLOWNESS
-
-
-def test_an_unused_prefix_counts_half_after_a_while() -> None:
-    assert age_discount(-5.0) == 1.0
-    assert age_discount(AGE_HALF_LIFE_S) == 0.5

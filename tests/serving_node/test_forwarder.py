@@ -14,6 +14,7 @@ from network.ids import Role, node_id
 from serving_node.claims import STALE_ADMISSION_S
 from serving_node.forwarder import Forwarder
 from serving_node.load_factor import DEFAULT_TOKEN_S, EngineLoad
+from serving_node.routing import CACHED_COST, FORWARD_COST_S
 
 KEYS = [SigningKey(bytes([number + 1] * 32)) for number in range(3)]
 PROMPT = list(range(400))
@@ -62,7 +63,7 @@ def test_the_second_prompt_goes_to_the_holder() -> None:
     tell(one, two)
     decision = two.decide(PROMPT, 0.0)
     assert (decision.node_id, decision.predicted_cached_tokens) == (one.own, 400)
-    assert decision.predicted_ttft_s < 0.1
+    assert decision.predicted_ttft_s == pytest.approx(FORWARD_COST_S + 400 * CACHED_COST * DEFAULT_TOKEN_S)
 
 
 def test_no_share_neither_tells_nor_matches() -> None:
@@ -194,7 +195,19 @@ def test_a_queue_is_counted_once(load: EngineLoad, queue_s: float) -> None:
 
 
 def test_a_liar_loses_weight() -> None:
-    """It claims a prefix it lacks: after a few answers without cached tokens the prompt stays here."""
+    """It claims a prefix it lacks, and says so once asked: its claims are soon worth a tenth."""
+    one, two = pair()
+    one.admitted(PROMPT, 0.0)
+    tell(one, two)
+    for turn in range(7):
+        decision = two.decide(PROMPT, 0.0)
+        assert decision.predicted_cached_tokens == int(400 * 0.75**turn)
+        two.answered(decision, 0, 400 * DEFAULT_TOKEN_S, 0.0)
+    assert two.experience.slowness(one.own, 0.0) < 1.1
+    assert two.decide(PROMPT, 0.0).node_id == two.own
+
+
+def test_a_liar_that_says_it_had_cached_is_found_out_by_the_clock() -> None:
     one, two = pair()
     one.admitted(PROMPT, 0.0)
     tell(one, two)
@@ -204,10 +217,10 @@ def test_a_liar_loses_weight() -> None:
         if decision.node_id == two.own:
             break
         sent += 1
-        two.answered(decision, 0, 400 * DEFAULT_TOKEN_S, float(turn))
+        two.answered(decision, 400, 4 * 400 * DEFAULT_TOKEN_S, float(turn))
     assert 1 <= sent <= 5
-    assert two.experience.confidence(one.own, 10.0) < 1
-    assert two.experience.slowness(one.own, 10.0) > 1
+    assert two.experience.slowness(one.own, 10.0) > 2
+    assert two.experience.confidence(one.own, 10.0) == 1
 
 
 def test_an_honest_holder_keeps_its_weight() -> None:

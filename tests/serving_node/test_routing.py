@@ -103,9 +103,9 @@ def test_a_far_holder_must_save_more_than_the_way_costs() -> None:
 
 
 def test_prediction_in_seconds() -> None:
-    assert predicted_ttft(1000, 400, own=True, rtt_s=9.0, queue_s=2.0, token_s=0.01, slowness=1.0) == 8.0
+    assert predicted_ttft(1000, 400, own=True, rtt_s=9.0, queue_s=2.0, token_s=0.01, slowness=1.0) == 8.125
     away = predicted_ttft(1000, 400, own=False, rtt_s=0.5, queue_s=2.0, token_s=0.01, slowness=2.0)
-    assert away == pytest.approx(0.5 + FORWARD_COST_S + 16.0)
+    assert away == pytest.approx(0.5 + FORWARD_COST_S + 16.25)
 
 
 @given(st.lists(st.floats(0, 1e6), min_size=1, max_size=30), st.floats(0, 1))

@@ -50,7 +50,19 @@ class House(Protocol):
 class Client(asyncio.Protocol):
     """One connection of a caller."""
 
-    __slots__ = ("_ahead", "_body", "_chunks", "_fresh", "_head", "_house", "_paused", "_reading", "_since", "_transport", "errand")
+    __slots__ = (
+        "_ahead",
+        "_body",
+        "_chunks",
+        "_fresh",
+        "_head",
+        "_house",
+        "_paused",
+        "_reading",
+        "_since",
+        "_transport",
+        "errand",
+    )
 
     def __init__(self, house: House) -> None:
         self._house = house

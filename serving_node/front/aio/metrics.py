@@ -27,7 +27,9 @@ class FrontMetrics(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Every family, for one scrape."""
-        requests = CounterMetricFamily(PREFIX + "requests", "Requests by outcome and where they went", labels=["outcome", "where"])
+        requests = CounterMetricFamily(
+            PREFIX + "requests", "Requests by outcome and where they went", labels=["outcome", "where"]
+        )
         for labels, count in sorted(self.requests.items()):
             requests.add_metric(labels, count)
         yield requests
@@ -36,7 +38,9 @@ class FrontMetrics(Collector):
             tries.add_metric([place], count)
         yield tries
         yield CounterMetricFamily(PREFIX + "first_bytes", "Answers of streams that began", value=self.first_bytes)
-        yield CounterMetricFamily(PREFIX + "first_byte_seconds", "Sum of their times to the first byte", value=self.first_byte_s)
+        yield CounterMetricFamily(
+            PREFIX + "first_byte_seconds", "Sum of their times to the first byte", value=self.first_byte_s
+        )
         yield CounterMetricFamily(PREFIX + "prompt_words", "Words of 4 bytes that the own engine was asked", value=self.words)
         yield CounterMetricFamily(PREFIX + "cached_words", "Words that it found in its cache", value=self.cached_words)
         yield GaugeMetricFamily(PREFIX + "inside", "Requests at the own engine", value=self._door.inside)

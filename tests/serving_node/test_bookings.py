@@ -1,0 +1,37 @@
+"""Prompts on their way: counted until their answer, a report that shows them, or too long a time."""
+
+from serving_node.bookings import BOOKING_S, KEPT, SETTLES_S, Bookings
+
+NEVER = float("-inf")
+
+
+def test_a_booking_counts_until_a_report_can_show_it() -> None:
+    book = Bookings()
+    book.book(1, b"a", 100, 10.0)
+    book.book(2, b"a", 50, 11.0)
+    assert book.unseen(b"a", NEVER, 11.0) == 150
+    assert book.unseen(b"a", 10.5 + SETTLES_S, 12.0) == 50
+    assert book.unseen(b"b", NEVER, 12.0) == 0
+    assert book.open(b"a") == 2
+
+
+def test_answers_settle_the_prompt_they_answer() -> None:
+    book = Bookings()
+    book.book(1, b"a", 100, 0.0)
+    book.book(2, b"a", 50, 0.0)
+    book.settle(2)
+    book.settle(2)
+    book.settle(77)
+    assert (book.unseen(b"a", NEVER, 0.0), book.open(b"a")) == (100, 1)
+    book.forget(b"a")
+    book.settle(1)
+    assert (book.unseen(b"a", NEVER, 0.0), book.open(b"a")) == (0, 0)
+
+
+def test_what_is_never_answered_expires_and_memory_is_bounded() -> None:
+    book = Bookings()
+    book.book(1, b"a", 100, 0.0)
+    assert book.unseen(b"a", NEVER, BOOKING_S + 0.1) == 0
+    for number in range(2, KEPT + 100):
+        book.book(number, b"a", 1, 0.0)
+    assert book.open(b"a") == KEPT
