@@ -14,17 +14,17 @@ def pour(scores: Sequence[float], work_s: float) -> list[float]:
     takes all; with much more work than the scores differ by, all take alike.
     """
     order = sorted(range(len(scores)), key=scores.__getitem__)
-    if work_s <= 0:
-        return [float(at == order[0]) for at in range(len(scores))]
     below, wet = 0.0, 0
     for at in order:
         if wet and (work_s + below) / wet <= scores[at]:
             break
         below += scores[at]
         wet += 1
-    level = (work_s + below) / wet
+    level = (max(0.0, work_s) + below) / wet
     depths = [max(0.0, level - score) for score in scores]
     total = sum(depths)
+    if not total:
+        return [float(at == order[0]) for at in range(len(scores))]
     return [depth / total for depth in depths]
 
 
