@@ -12,7 +12,7 @@ from network.chain_tx import MAX_SLOTS
 from network.codec import MAX_UINT
 from network.errors import ConfigError
 
-PROFILES = ("seeded", "paper")
+PROFILES = ("seeded", "typical", "paper")
 LEAST_QUOTA = 8  # tokens: a node must be able to register, renew and move within one epoch
 LEAST_VERIFIER_QUOTA = 512  # tokens: an epoch's commitments, challenges, transcripts and scores at their largest
 # What is voted is enacted at an epoch's end: no vote may put that, or the next vote, out of the committee's reach.

@@ -8,25 +8,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from abci_app.state.tally import OTHER_PROMPT
-from abci_app.verifier.credit import (
-    PAPER,
-    PROFILES,
-    SEEDED,
-    Judgement,
-    add_paper,
-    add_seeded,
-    paper_score,
-    seeded_score,
-    uniforms,
-)
+from abci_app.verifier.profiles import judge_for
 from abci_app.verifier.reference.layout import ReferenceInfo
 from abci_app.verifier.reference.model import ReferenceModel, Scored
 from abci_app.verifier.reference.prompt import PromptReader, UnreadablePrompt
 from network.chain_records import TranscriptRecord
-from network.chain_tx import EVIDENCE_OFFSET, Score
-from network.inference import Finish, ReplyStatement, prompt_hash, sampling_seed
+from network.chain_tx import EVIDENCE_OFFSET, Challenge, Score
+from network.inference import Finish, ReplyStatement, prompt_hash
 
-SCHEME = "llamacpp-mt19937-v1"
 MAX_SEQUENCE = 512  # prompt and answer tokens that a verifier computes for one challenge
 MAX_BATCH = 16  # transcripts in one pass: bounds its memory
 
@@ -36,13 +25,9 @@ class _Case:
     """A transcript that needs the reference model."""
 
     name: bytes
+    challenge: Challenge
     statement: ReplyStatement
     sequence: Scored
-
-
-def can_score(profile: str, scheme: str) -> bool:
-    """Whether this verifier knows the profile, and for `seeded` the group's noise scheme."""
-    return profile in PROFILES and (profile == PAPER or scheme == SCHEME)
 
 
 def score_transcripts(
@@ -58,7 +43,7 @@ def score_transcripts(
         elif found is not None:
             cases.append(found)
     for start in range(0, len(cases), MAX_BATCH):
-        scores += _scored(cases[start : start + MAX_BATCH], profile, model)
+        scores += _scored(cases[start : start + MAX_BATCH], profile, info, model)
     return tuple(sorted(scores, key=lambda score: score.challenge_hash))
 
 
@@ -80,7 +65,7 @@ def _sorted_out(record: TranscriptRecord, info: ReferenceInfo, reader: PromptRea
         return Score(name, 0, OTHER_PROMPT)
     if not _is_whole(statement, info):
         return Score(name, 0, EVIDENCE_OFFSET)
-    return _Case(name, statement, Scored((*prompt, *statement.token_ids), len(prompt)))
+    return _Case(name, record.challenge, statement, Scored((*prompt, *statement.token_ids), len(prompt)))
 
 
 def _is_whole(statement: ReplyStatement, info: ReferenceInfo) -> bool:
@@ -94,19 +79,9 @@ def _is_whole(statement: ReplyStatement, info: ReferenceInfo) -> bool:
     return last in info.eos_tokens
 
 
-def _scored(cases: Sequence[_Case], profile: str, model: ReferenceModel) -> Iterable[Score]:
-    judgements = [Judgement() for _ in cases]
-    drawn = [
-        uniforms(sampling_seed(s.nonce, s.node_id, s.model_hash), len(s.token_ids)).tolist()
-        for s in (case.statement for case in cases)
-    ]
+def _scored(cases: Sequence[_Case], profile: str, info: ReferenceInfo, model: ReferenceModel) -> Iterable[Score]:
+    judges = [judge_for(profile, case.challenge, case.statement, info.eos_tokens) for case in cases]
     for index, start, rows in model.logits([case.sequence for case in cases]):
-        statement, end = cases[index].statement, start + len(rows)
-        tokens = statement.token_ids[start:end]
-        if profile == SEEDED:
-            add_seeded(judgements[index], rows, tokens, drawn[index][start:end], statement.sampling)
-        else:
-            add_paper(judgements[index], rows, tokens)
-    for case, judgement in zip(cases, judgements, strict=True):
-        score = seeded_score(judgement) if profile == SEEDED else paper_score(judgement, len(case.statement.token_ids))
-        yield Score(case.name, *score)
+        judges[index].add(rows, cases[index].statement.token_ids[start : start + len(rows)])
+    for case, judge in zip(cases, judges, strict=True):
+        yield Score(case.name, *judge.score())

@@ -16,11 +16,14 @@ from typing import Any
 import numpy as np
 
 from abci_app.state.params import DEFAULT
-from abci_app.verifier import credit
+from abci_app.verifier.paper import PaperJudge
 from abci_app.verifier.reference.layout import info_from_json, info_path
 from abci_app.verifier.reference.model import ReferenceModel, Scored
+from abci_app.verifier.seeded import SeededJudge
+from abci_app.verifier.typical import TypicalJudge
 from network.chain_records import UNIT
 from network.chain_tx import EVIDENCE_OFFSET
+from network.crypto import sha256
 from network.inference import Sampling
 
 BATCH = 20
@@ -39,7 +42,7 @@ def main() -> int:
     answers = [json.loads(line) for path in options.files for line in path.read_text().splitlines()]
     rows = []
     for start in range(0, len(answers), BATCH):
-        rows += list(_scored(model, answers[start : start + BATCH]))
+        rows += list(_scored(model, info.eos_tokens, answers[start : start + BATCH]))
     if options.save:
         options.save.write_text("".join(json.dumps(row) + "\n" for row in rows))
     table = _table(rows)
@@ -50,18 +53,23 @@ def main() -> int:
     return 0
 
 
-def _scored(model: ReferenceModel, answers: Sequence[dict[str, Any]]) -> Iterable[dict[str, Any]]:
-    judged = [credit.Judgement() for _ in answers]
-    paper = [credit.Judgement() for _ in answers]
+def _scored(model: ReferenceModel, ends: Sequence[int], answers: Sequence[dict[str, Any]]) -> Iterable[dict[str, Any]]:
     samplings = [Sampling(a["temperature_milli"], a["top_p_milli"], 0, a["max_tokens"]) for a in answers]
+    judged = [SeededJudge(s, a["seed"], len(a["tokens"])) for s, a in zip(samplings, answers, strict=True)]
+    typical = [
+        TypicalJudge(s, sha256(str(a["seed"]).encode()), ends) if s.temperature_milli else None
+        for s, a in zip(samplings, answers, strict=True)
+    ]
+    paper = [PaperJudge() for _ in answers]
     batch = [Scored((*a["prompt"], *a["tokens"]), len(a["prompt"])) for a in answers]
     for index, start, rows in model.logits(batch):
         tokens = answers[index]["tokens"][start : start + len(rows)]
-        drawn = credit.uniforms(answers[index]["seed"], start + len(rows))[start:]
-        credit.add_seeded(judged[index], rows, tokens, list(drawn), samplings[index])
-        credit.add_paper(paper[index], rows, tokens)
-    for answer, seeded, plain in zip(answers, judged, paper, strict=True):
-        value, evidence = credit.seeded_score(seeded)
+        for judge in (judged[index], typical[index], paper[index]):
+            if judge is not None:
+                judge.add(rows, tokens)
+    for answer, seeded, warm, plain in zip(answers, judged, typical, paper, strict=True):
+        value, evidence = seeded.score()
+        other = (warm or seeded).score()
         yield {
             "label": answer["label"],
             "split": answer["split"],
@@ -70,7 +78,10 @@ def _scored(model: ReferenceModel, answers: Sequence[dict[str, Any]]) -> Iterabl
             "tokens": len(answer["tokens"]),
             "credit": value / UNIT,
             "evidence": (evidence - EVIDENCE_OFFSET) / 1000,
-            "paper": credit.paper_score(plain, len(answer["tokens"]))[0] / UNIT,
+            "typical": other[0] / UNIT,
+            "typical_evidence": (other[1] - EVIDENCE_OFFSET) / 1000,
+            "z": warm.statistics().z if warm else None,
+            "paper": plain.score()[0] / UNIT,
             "surprises": seeded.surprises,
         }
 
@@ -101,18 +112,26 @@ def _summary(label: str, split: str, temperature: str, rows: Sequence[dict[str, 
         "proven": sum(value * 1000 >= DEFAULT.evidence_limit for value in evidence) / len(rows),
         "surprise_mean": sum(surprised) / len(surprised),
         "surprised_share": sum(value > 0 for value in surprised) / len(surprised),
+        "typical_median": median(row["typical"] for row in rows),
+        "typical_proven": sum(row["typical_evidence"] * 1000 >= DEFAULT.evidence_limit for row in rows) / len(rows),
+        "typical_flagged": sum(abs(row["z"] or 0.0) > 3 for row in rows) / len(rows),
         "paper_median": median(row["paper"] for row in rows),
     }
 
 
 def _print(table: Sequence[dict[str, Any]]) -> None:
-    print("prover     split        T    n  tokens  credit min/med/max   ln E med/max   <tau  proven  surprise  share  1/PPL")
+    print(
+        "prover     split        T    n  tokens  credit min/med/max   ln E med/max   <tau  proven  surprise  share"
+        "  typical proven |Z|>3  1/PPL"
+    )
     for row in table:
         print(
             f"{row['prover']:<10} {row['split']:<11} {row['temperature']:>4} {row['answers']:>3} {row['tokens']:>6}  "
             f"{row['credit_min']:.3f} {row['credit_median']:.3f} {row['credit_max']:.3f}   "
             f"{row['evidence_median']:>6.1f} {row['evidence_max']:>6.1f}  {row['below_tau']:.2f}   {row['proven']:.2f}   "
-            f"{row['surprise_mean']:.5f}  {row['surprised_share']:.3f}  {row['paper_median']:.3f}"
+            f"{row['surprise_mean']:.5f}  {row['surprised_share']:.3f}    "
+            f"{row['typical_median']:.3f}   {row['typical_proven']:.2f}  {row['typical_flagged']:.2f}  "
+            f"{row['paper_median']:.3f}"
         )
 
 

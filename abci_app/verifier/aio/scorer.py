@@ -13,10 +13,11 @@ from pathlib import Path
 
 import numpy as np
 
+from abci_app.verifier.profiles import can_score
 from abci_app.verifier.reference.layout import ReferenceInfo, count, info_from_json, info_path
 from abci_app.verifier.reference.model import ReferenceModel
 from abci_app.verifier.reference.prompt import PromptReader
-from abci_app.verifier.scoring import can_score, score_transcripts
+from abci_app.verifier.scoring import score_transcripts
 from network.chain_records import ModelGroup, TranscriptRecord
 from network.chain_tx import Score
 from network.errors import ConfigError

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from abci_app.state.tally import OTHER_PROMPT
-from abci_app.verifier.credit import uniforms
+from abci_app.verifier.profiles import can_score
 from abci_app.verifier.reference.model import Scored
-from abci_app.verifier.scoring import MAX_SEQUENCE, can_score, score_transcripts
+from abci_app.verifier.scoring import MAX_SEQUENCE, score_transcripts
+from abci_app.verifier.seeded import uniforms
 from network.chain_records import UNIT, TranscriptRecord
 from network.chain_tx import EVIDENCE_OFFSET, Challenge, Transcript, challenge_hash
 from network.inference import Finish, ReplyStatement, Sampling, prompt_hash, sampling_seed
@@ -83,8 +84,8 @@ def test_what_cannot_be_verified_gets_no_score(tiny: Any) -> None:
     too_long = replace(whole, challenge=replace(whole.challenge, body=long_body))
     unanswered = replace(whole, transcript=Transcript(whole.transcript.challenge_hash))
     assert score(tiny, record(tiny, 8, model_hash=bytes(32)), unreadable, too_long, unanswered) == []
-    assert not can_score("typical", "llamacpp-mt19937-v1") and not can_score("seeded", "gumbel-v1")
-    assert can_score("paper", "gumbel-v1")
+    assert not can_score("unheard", "llamacpp-mt19937-v1") and not can_score("seeded", "gumbel-v1")
+    assert can_score("paper", "gumbel-v1") and can_score("typical", "gumbel-v1")
 
 
 def test_the_paper_profile_is_neutral_about_evidence(tiny: Any) -> None:

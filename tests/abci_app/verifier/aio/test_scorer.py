@@ -14,8 +14,8 @@ from network.errors import ConfigError
 async def test_it_judges_its_own_model_only(tiny: Any) -> None:
     scorer = Scorer(tiny.weights)
     own = ModelGroup("g", bytes.fromhex(tiny.info.model_hash), "llamacpp-mt19937-v1")
-    assert scorer.can_judge(own, "seeded") and scorer.can_judge(own, "paper")
-    assert not scorer.can_judge(own, "typical") and not scorer.can_judge(None, "seeded")
+    assert scorer.can_judge(own, "seeded") and scorer.can_judge(own, "paper") and scorer.can_judge(own, "typical")
+    assert not scorer.can_judge(own, "unheard") and not scorer.can_judge(None, "seeded")
     assert not scorer.can_judge(ModelGroup("g", bytes(32), own.scheme), "seeded")
 
 

@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 import xllamacpp
 
-from abci_app.verifier.credit import Judgement, add_seeded, seeded_score, uniforms
 from abci_app.verifier.prompts import challenge_prompt
 from abci_app.verifier.reference.layout import info_from_json, info_path
 from abci_app.verifier.reference.model import ReferenceModel, Scored
 from abci_app.verifier.reference.prompt import PromptReader
+from abci_app.verifier.seeded import SeededJudge
+from abci_app.verifier.typical import TypicalJudge
 from network.chain_records import UNIT
 from network.inference import Sampling
 
@@ -90,9 +91,10 @@ def test_answers_of_the_published_model_score_high(engine: Any, reader: PromptRe
         tops = [each["top_logprobs"] for each in reply["completion_probabilities"]]
         gaps = [abs(logs[at, top["id"]] - top["logprob"]) for at, row in enumerate(tops) for top in row]
         assert max(gaps) < 0.1 and sum(gaps) / len(gaps) < 0.01
-        judgement, other = Judgement(), Judgement()
-        sampling = Sampling(temperature, 0, 0, 32)
-        add_seeded(judgement, rows, tokens, list(uniforms(seed, len(tokens))), sampling)
-        assert seeded_score(judgement)[0] > 0.9 * UNIT
-        add_seeded(other, rows, tokens, list(uniforms(seed + 1, len(tokens))), sampling)
-        assert seeded_score(other)[0] < 0.4 * UNIT
+        honest, other = (SeededJudge(Sampling(temperature, 0, 0, 32), drawn, len(tokens)) for drawn in (seed, seed + 1))
+        for judge in (honest, other):
+            judge.add(rows, tokens)
+        assert honest.score()[0] > 0.9 * UNIT and other.score()[0] < 0.4 * UNIT
+        typical = TypicalJudge(Sampling(temperature, 0, 0, 32), bytes(32), info.eos_tokens)
+        typical.add(rows, tokens)
+        assert typical.score()[0] > 0.9 * UNIT and typical.statistics().strays == 0

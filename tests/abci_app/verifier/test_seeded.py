@@ -1,22 +1,13 @@
-"""The two profiles against a simulated engine: honest sampling is never surprising, anything else soon is."""
+"""Profile `seeded` against a simulated engine: honest sampling is never surprising, anything else soon is."""
 
 from dataclasses import replace
-from math import exp, log
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from abci_app.verifier.credit import (
-    PAPER_FLOOR,
-    Judgement,
-    add_paper,
-    add_seeded,
-    paper_score,
-    seeded_score,
-    uniforms,
-)
+from abci_app.verifier.seeded import SeededJudge, uniforms
 from network.chain_records import UNIT
 from network.chain_tx import EVIDENCE_OFFSET
 from network.inference import Sampling
@@ -56,11 +47,10 @@ def engine(logits: np.ndarray, seed: int, sampling: Sampling) -> list[int]:
 
 
 def judged(reference: np.ndarray, tokens: list[int], seed: int, sampling: Sampling) -> tuple[int, int]:
-    judgement = Judgement()
+    judge = SeededJudge(sampling, seed, TOKENS)
     for start in range(0, TOKENS, 16):  # in pieces, as the model yields them
-        end = start + 16
-        add_seeded(judgement, reference[start:end], tokens[start:end], list(uniforms(seed, TOKENS)[start:end]), sampling)
-    return seeded_score(judgement)
+        judge.add(reference[start : start + 16], tokens[start : start + 16])
+    return judge.score()
 
 
 SAMPLINGS = [
@@ -103,21 +93,16 @@ def test_uniforms_are_the_engines() -> None:
     assert uniforms(5489, 2).tolist() == [(words[0] + words[1] * 2.0**32) / 2.0**64, (words[2] + words[3] * 2.0**32) / 2.0**64]
 
 
+def surprised(surprises: list[float]) -> tuple[int, int]:
+    judge = SeededJudge(SAMPLINGS[0], 0, len(surprises))
+    judge.surprises = surprises
+    return judge.score()
+
+
 @settings(max_examples=40, deadline=None)
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=60))
 def test_evidence_is_bounded_and_grows_with_surprise(surprises: list[float]) -> None:
-    credit, evidence = seeded_score(Judgement(surprises))
+    credit, evidence = surprised(surprises)
     assert 0 <= credit <= UNIT and 0 < evidence <= 2 * EVIDENCE_OFFSET
-    worse = seeded_score(Judgement([min(1.0, value + 0.1) for value in surprises]))
+    worse = surprised([min(1.0, value + 0.1) for value in surprises])
     assert worse[1] >= evidence and worse[0] <= credit
-
-
-def test_paper_is_one_over_perplexity_with_a_floor() -> None:
-    row = np.log(np.array([[0.5, 0.3, 0.2]], dtype=np.float32))
-    judgement = Judgement()
-    add_paper(judgement, np.concatenate([row, row]), [0, 2])
-    assert paper_score(judgement, 2)[0] == pytest.approx(UNIT * exp((log(0.5) + log(0.2)) / 2), abs=200)
-    flat = Judgement()
-    add_paper(flat, np.arange(60, dtype=np.float32)[None, :], [5])
-    assert flat.log_probability == log(PAPER_FLOOR)
-    assert paper_score(flat, 1)[1] == EVIDENCE_OFFSET
