@@ -18,7 +18,10 @@ STALE_ADMISSION_S = 60.0
 
 
 class Claims:
-    """The own node's part of the tree. Prompts arrive packed; with `share` False one neither adds claims nor tests them."""
+    """The own node's part of the tree. Prompts arrive packed; with `share` False one neither adds claims nor tests them.
+
+    What is held under a salt is claimed under it.
+    """
 
     __slots__ = ("_admitted", "_experience", "_index", "_journal", "_own")
 

@@ -142,7 +142,7 @@ class Answering:
         answered = False
         try:
             await self._slot(ticket)
-            self._group.observe_admitted(job.prompt_ids, no_share=_untold(job))
+            self._group.observe_admitted(job.prompt_ids, no_share=job.unshared, salt=job.salt)
             ended = await self._stream(job, ticket, send)
             answered = True
         finally:
@@ -188,7 +188,8 @@ class Answering:
             ttft,
             queue_s=queued,
             latency_s=now - ticket.started_at,
-            no_share=_untold(job),
+            no_share=job.unshared,
+            salt=job.salt,
         )
         self._metrics.answered(len(job.prompt_ids), ended, ttft, queued, now - ticket.admitted_at)
 
@@ -198,7 +199,7 @@ class Answering:
         """Whether a peer has answered. False: this node is to answer."""
         if len(visited) >= MAX_HOPS or self.admission.draining:
             return False
-        decision = self._group.decide(prompt, no_share=bool(request.no_share or request.cache_salt))
+        decision = self._group.decide(prompt, no_share=bool(request.no_share), salt=request.cache_salt)
         for node in _in_order(decision):
             entry = self._directory().get(node)
             if node == self._signer.node or entry is None:
@@ -261,11 +262,6 @@ class Answering:
             raise ServeError(ENGINE_FAILED, "a peer's reply ended with something else than a signed statement") from error
         if peer.node_id == decision.node_id and final.route and final.route[-1] == peer.node_id:
             self._group.observe_answered(decision, final.cached_tokens, ttft_s)
-
-
-def _untold(job: Job) -> bool:
-    """Whether the group hears nothing of the prompt."""
-    return job.unshared or bool(job.salt)
 
 
 def _in_order(decision: Decision) -> list[bytes]:

@@ -99,17 +99,17 @@ class Group:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    def decide(self, prompt_tokens: Sequence[int], *, no_share: bool = False) -> Decision:
-        """Where this prompt goes. `no_share` keeps it out of the group's tree, and matches nothing."""
-        decision = self._mind().decide(prompt_tokens, time.monotonic(), no_share=no_share)
+    def decide(self, prompt_tokens: Sequence[int], *, no_share: bool = False, salt: bytes = b"") -> Decision:
+        """Where this prompt goes. `no_share` matches nothing; a salted prompt only what is held under its salt."""
+        decision = self._mind().decide(prompt_tokens, time.monotonic(), no_share=no_share, salt=salt)
         self.metrics.decided(decision)
         if log.isEnabledFor(logging.DEBUG):
             log.debug("decided", extra={"fields": decision.explain()})
         return decision
 
-    def observe_admitted(self, prompt_tokens: Sequence[int], *, no_share: bool = False) -> None:
+    def observe_admitted(self, prompt_tokens: Sequence[int], *, no_share: bool = False, salt: bytes = b"") -> None:
         """Call when this node's engine takes a prompt, whoever sent it."""
-        self._mind().admitted(prompt_tokens, time.monotonic(), no_share=no_share)
+        self._mind().admitted(prompt_tokens, time.monotonic(), no_share=no_share, salt=salt)
         self._stir()
 
     def observe_served(
@@ -121,6 +121,7 @@ class Group:
         queue_s: float = 0.0,
         latency_s: float | None = None,
         no_share: bool = False,
+        salt: bytes = b"",
     ) -> None:
         """Call when this node's engine has answered. Times run from admission; `latency_s` to the last token."""
         self._mind().served(
@@ -131,6 +132,7 @@ class Group:
             queue_s=queue_s,
             latency_s=latency_s,
             no_share=no_share,
+            salt=salt,
         )
         self.metrics.served(len(prompt_tokens), cached_tokens)
         self._stir()

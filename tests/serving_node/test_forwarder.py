@@ -9,7 +9,7 @@ from network.chain_records import DirectoryEntry, DirectoryRecord
 from network.crypto import SigningKey
 from network.directory import Directory
 from network.errors import ConfigError
-from network.fingerprint import GENERATION_EPOCHS, ChunkPlan
+from network.fingerprint import GENERATION_EPOCHS, ChunkPlan, pack_tokens
 from network.ids import Role, node_id
 from serving_node.claims import STALE_ADMISSION_S
 from serving_node.forwarder import Forwarder
@@ -74,6 +74,31 @@ def test_no_share_neither_tells_nor_matches() -> None:
     one.admitted(PROMPT, 0.0)
     tell(one, two)
     assert two.decide(PROMPT, 0.0, no_share=True).node_id == two.own
+
+
+def test_a_salted_prompt_is_held_for_its_salt_alone() -> None:
+    one, two = pair()
+    one.admitted(PROMPT, 0.0, salt=b"ours")
+    one.served(PROMPT, 0, 1.0, 0.0, salt=b"ours")
+    tell(one, two)
+    assert two.decide(PROMPT, 0.0, salt=b"ours").predicted_cached_tokens == 400
+    for salt in (b"", b"theirs"):
+        assert all(not row.held_tokens for row in two.decide(PROMPT, 0.0, salt=salt).candidates)
+    # The engine has evicted it: what is taken back is what was claimed under the salt, and nothing else.
+    one.admitted(PROMPT, 0.0)
+    one.admitted([*PROMPT, 1], 1.0, salt=b"ours")
+    one.served([*PROMPT, 1], 0, 1.0, 1.0, salt=b"ours")
+    assert one.index.match(pack_tokens(PROMPT))[one.own].tokens == 400
+
+
+def test_an_unshared_prompt_takes_no_claim_back() -> None:
+    one, _ = pair()
+    one.admitted(PROMPT, 0.0)
+    one.served(PROMPT, 0, 1.0, 0.0)
+    one.admitted(PROMPT, 1.0, no_share=True)
+    one.served(PROMPT, 0, 1.0, 1.0, no_share=True)
+    assert one.index.match(pack_tokens(PROMPT))[one.own].tokens == 400
+    assert one.experience.confidence(one.own, 1.0) == 1.0
 
 
 def test_an_untrusted_node_answers_what_enters_at_it_and_gets_nothing() -> None:
