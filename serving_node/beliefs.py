@@ -13,7 +13,7 @@ from network.hrdelta import LoadReport
 from network.hrindex import Held
 from network.hrsync import Sync
 from serving_node.bookings import Bookings
-from serving_node.breaker import Breaker, Fault
+from serving_node.breaker import Breaker, Fault, State
 from serving_node.experience import SHORTFALL_TOKENS, Experience
 from serving_node.load_factor import (
     DEFAULT_TOKEN_S,
@@ -123,6 +123,10 @@ class Beliefs:
     def breaker(self, node: bytes) -> Breaker:
         """The peer's circuit breaker."""
         return self._breakers.setdefault(node, Breaker())
+
+    def breakers(self, state: State, now: float) -> int:
+        """How many peers' breakers are in a state."""
+        return sum(breaker.state(now) is state for breaker in self._breakers.values())
 
     def expected(self, node: bytes, held: Held | None, now: float) -> int:
         """The held tokens we count on: the claim, discounted by age and by what this node's claims were worth."""

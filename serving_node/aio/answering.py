@@ -12,17 +12,19 @@ from collections.abc import Callable
 from contextlib import aclosing
 from dataclasses import replace
 
-from network.chain_records import DirectoryEntry
-from network.codec import decode, encode
+from network.codec import decode
 from network.crypto import SigningKey
 from network.directory import Directory
-from network.errors import DecodeError, PlanetServeError
-from network.inference import FrameKind, InferenceRequest, ReplyFailure, ReplyFinal, ReplyFrame, Sampling, sampling_seed
+from network.errors import DecodeError
+from network.fingerprint import pack_tokens
+from network.inference import InferenceRequest, ReplyFrame, Sampling, sampling_seed
 from serving_node.admission import Admission, Ticket
 from serving_node.aio.group import Group
+from serving_node.aio.handover import Errand, Handover, PeerLost
 from serving_node.aio.metrics import ServingMetrics
 from serving_node.aio.peers import PeerClient, PeerFailed
 from serving_node.asked import read_request
+from serving_node.breaker import Fault
 from serving_node.config import EngineConfig
 from serving_node.engine import Engine
 from serving_node.failure import (
@@ -34,7 +36,7 @@ from serving_node.failure import (
     OVERLOADED,
     ServeError,
 )
-from serving_node.forwarding import MAX_HOPS, Forward, seal
+from serving_node.forwarding import MAX_HOPS
 from serving_node.generation import Ended, Job, Piece, Prefilled
 from serving_node.openai_reply import DeltaWriter
 from serving_node.reply_frames import Signer, accepted, delta, failed
@@ -44,8 +46,6 @@ log = logging.getLogger(__name__)
 
 LONGEST_S = 3600.0
 USUAL_S = 600.0
-# What a peer's failure before its first text is worth: another try elsewhere.
-_TRY_ELSEWHERE = (OVERLOADED, ENGINE_FAILED)
 Send = Callable[[ReplyFrame], None]
 
 
@@ -64,14 +64,12 @@ class Answering:
         rng: Callable[[int], bytes],
     ) -> None:
         self._config = config
-        self._key = key
         self._engine = engine
         self._group = group
         self._directory = directory
-        self._peers = peers
         self._metrics = metrics
-        self._rng = rng
         self._signer = Signer(key, config.model_hash)
+        self._handover = Handover(key, self._signer.node, directory, peers, rng)
         self._slots: dict[Ticket, asyncio.Event] = {}
         self.admission = Admission(config.slots)
         self.load_changed = asyncio.Event()
@@ -119,25 +117,89 @@ class Answering:
                 CONTEXT_LENGTH_EXCEEDED,
                 f"the prompt has {len(prompt)} tokens; prompt and answer together may have {self._config.request_context}",
             )
-        if not await self._answered_elsewhere(request, prompt, visited, deadline, send):
-            job = Job(
-                asked,
-                prompt,
-                request.sampling,
-                self._seed(request),
-                min(request.sampling.max_tokens or room, room),
-                unshared=bool(request.no_share) or (bool(request.cache_salt) and not self._engine.salts),
-                salt=request.cache_salt,
-            )
-            await self._answer_here(request, job, visited, deadline, send)
+        job = Job(
+            asked,
+            prompt,
+            request.sampling,
+            self._seed(request),
+            min(request.sampling.max_tokens or room, room),
+            unshared=bool(request.no_share) or (bool(request.cache_salt) and not self._engine.salts),
+            salt=request.cache_salt,
+        )
+        errand = Errand(request, visited, deadline, send)
+        if len(visited) >= MAX_HOPS or self.admission.draining:
+            await self._answer_here(errand, job, self._admit(errand, job), None)
+            return
+        decision = self._group.decide(pack_tokens(prompt), no_share=bool(request.no_share), salt=request.cache_salt)
+        try:
+            await self._follow(decision, errand, job)
+        finally:
+            self._group.observe_over(decision)
 
     def _seed(self, request: InferenceRequest) -> int:
         return sampling_seed(request.nonce, self._signer.node, self._config.model_hash)
 
-    async def _answer_here(
-        self, request: InferenceRequest, job: Job, visited: tuple[bytes, ...], deadline: float, send: Send
-    ) -> None:
-        ticket = self.admission.admit(len(job.prompt_ids), time.monotonic(), deadline)
+    def _admit(self, errand: Errand, job: Job) -> Ticket:
+        return self.admission.admit(len(job.prompt_ids), time.monotonic(), errand.deadline)
+
+    async def _follow(self, decision: Decision, errand: Errand, job: Job) -> None:
+        """Have the chosen node answer; as long as none has begun to, the next best. Raises ServeError when nobody can."""
+        tried = set(errand.visited)
+        refusal: ServeError | None = None
+        node = decision.node_id if decision.node_id not in tried else self._group.next_best(decision, tried)
+        while node is not None:
+            tried.add(node)
+            if node != self._signer.node:
+                if await self._answered_by(node, decision, errand):
+                    return
+            else:
+                refusal = await self._refused_here(decision, errand, job)
+                if refusal is None:
+                    return
+            node = self._group.next_best(decision, tried)
+        raise refusal or ServeError(OVERLOADED, "no node of the group can answer now; ask again", 1)
+
+    async def _refused_here(self, decision: Decision, errand: Errand, job: Job) -> ServeError | None:
+        """Why this node has not answered, if another may still; None when it has. Raises ServeError when none can."""
+        try:
+            ticket = self._admit(errand, job)
+        except ServeError as full:
+            self._group.observe_failed(decision, node=self._signer.node, fault=Fault.FULL)
+            return full
+        try:
+            await self._answer_here(errand, job, ticket, decision)
+        except ServeError as error:
+            if error.code != ENGINE_FAILED or ticket.first_text_at is not None:
+                raise
+            self._group.observe_failed(decision, node=self._signer.node, fault=Fault.BROKEN)
+            return error
+        return None
+
+    async def _answered_by(self, node: bytes, decision: Decision, errand: Errand) -> bool:
+        """Whether a peer has answered; if not, another may. Raises ServeError when it was lost in mid-answer."""
+        entry = self._directory().get(node)
+        if entry is None:
+            return False
+        try:
+            handed = await self._handover.hand(errand, entry)
+        except PeerLost as lost:
+            self._group.observe_failed(decision, node=node, fault=lost.fault)
+            raise
+        except PeerFailed as error:
+            self._metrics.forward_failed()
+            self._group.observe_failed(decision, node=node, fault=error.fault)
+            log.warning("a peer did not answer; trying the next", extra={"fields": {"peer": entry.name, "reason": error}})
+            return False
+        final = handed.final
+        if final is not None:
+            self._metrics.ended("forwarded")
+            # Passed on once more, its figures are those of a node we did not choose.
+            if final.route and final.route[-1] == node:
+                self._group.observe_answered(decision, final.cached_tokens, handed.ttft_s, node=node)
+        return True
+
+    async def _answer_here(self, errand: Errand, job: Job, ticket: Ticket, decision: Decision | None) -> None:
+        request, visited, send = errand.request, errand.visited, errand.send
         send(accepted((*visited, self._signer.node)))
         answered = False
         try:
@@ -149,7 +211,7 @@ class Answering:
             self.admission.leave(ticket, time.monotonic(), answered=answered)
             self._slots.pop(ticket, None)
             self._start_next()
-        self._account(job, ticket, ended)
+        self._account(job, ticket, ended, decision)
         send(self._signer.final(request, job.prompt_ids, ended, visited))
 
     async def _slot(self, ticket: Ticket) -> None:
@@ -178,7 +240,7 @@ class Answering:
                         return event
         raise ServeError(ENGINE_FAILED, "the engine ended its stream without a last event")
 
-    def _account(self, job: Job, ticket: Ticket, ended: Ended) -> None:
+    def _account(self, job: Job, ticket: Ticket, ended: Ended, decision: Decision | None) -> None:
         now = time.monotonic()
         assert ticket.started_at is not None and ticket.first_text_at is not None
         ttft, queued = ticket.first_text_at - ticket.admitted_at, ticket.started_at - ticket.admitted_at
@@ -190,90 +252,6 @@ class Answering:
             latency_s=now - ticket.started_at,
             no_share=job.unshared,
             salt=job.salt,
+            decision=decision,
         )
         self._metrics.answered(len(job.prompt_ids), ended, ttft, queued, now - ticket.admitted_at)
-
-    async def _answered_elsewhere(
-        self, request: InferenceRequest, prompt: tuple[int, ...], visited: tuple[bytes, ...], deadline: float, send: Send
-    ) -> bool:
-        """Whether a peer has answered. False: this node is to answer."""
-        if len(visited) >= MAX_HOPS or self.admission.draining:
-            return False
-        decision = self._group.decide(prompt, no_share=bool(request.no_share), salt=request.cache_salt)
-        for node in _in_order(decision):
-            entry = self._directory().get(node)
-            if node == self._signer.node or entry is None:
-                return False
-            if node in visited:
-                continue
-            try:
-                await self._relay(request, entry, decision, visited, deadline, send)
-            except PeerFailed as error:
-                self._metrics.forward_failed()
-                log.warning("a peer did not answer; trying the next", extra={"fields": {"peer": entry.name, "reason": error}})
-                continue
-            return True
-        return False
-
-    async def _relay(
-        self,
-        request: InferenceRequest,
-        peer: DirectoryEntry,
-        decision: Decision,
-        visited: tuple[bytes, ...],
-        deadline: float,
-        send: Send,
-    ) -> None:
-        """Pass the request to a peer and its frames back. Raises PeerFailed as long as another could still answer."""
-        started, text_at = time.monotonic(), 0.0
-        envelope = self._envelope(request, peer, visited, deadline - started)
-        try:
-            async with aclosing(self._peers.ask(peer, envelope)) as frames:
-                async for frame in frames:
-                    if frame.kind == FrameKind.FAILED and not text_at:
-                        _raise_if_elsewhere(frame)
-                    if frame.kind == FrameKind.DELTA and not text_at:
-                        text_at = time.monotonic()
-                    if frame.kind == FrameKind.FINAL:
-                        self._forwarded(frame, peer, decision, (text_at or time.monotonic()) - started)
-                    send(frame)
-        except PeerFailed as error:
-            if text_at:
-                raise ServeError(ENGINE_FAILED, "the model node that was answering has been lost; ask again") from error
-            raise
-
-    def _envelope(self, request: InferenceRequest, peer: DirectoryEntry, visited: tuple[bytes, ...], left_s: float) -> bytes:
-        onward = replace(request, deadline_ms=max(1, int(left_s * 1000)))
-        forward = Forward(
-            chain_id=self._directory().record.chain_id,
-            receiver=peer.node_id,
-            sent_ms=time.time_ns() // 1_000_000,
-            id=self._rng(16),
-            visited=(*visited, self._signer.node),
-            request=encode(onward),
-        )
-        return seal(self._key, forward)
-
-    def _forwarded(self, frame: ReplyFrame, peer: DirectoryEntry, decision: Decision, ttft_s: float) -> None:
-        self._metrics.ended("forwarded")
-        try:
-            final = decode(ReplyFinal, frame.payload)
-        except DecodeError as error:
-            raise ServeError(ENGINE_FAILED, "a peer's reply ended with something else than a signed statement") from error
-        if peer.node_id == decision.node_id and final.route and final.route[-1] == peer.node_id:
-            self._group.observe_answered(decision, final.cached_tokens, ttft_s)
-
-
-def _in_order(decision: Decision) -> list[bytes]:
-    """The chosen node, then the other candidates from the soonest first token on."""
-    others = sorted(decision.candidates, key=lambda candidate: candidate.predicted_ttft_s)
-    return [decision.node_id, *(candidate.node_id for candidate in others if candidate.node_id != decision.node_id)]
-
-
-def _raise_if_elsewhere(frame: ReplyFrame) -> None:
-    try:
-        failure = decode(ReplyFailure, frame.payload)
-    except PlanetServeError as error:
-        raise PeerFailed("its failure is garbage") from error
-    if failure.code in _TRY_ELSEWHERE:
-        raise PeerFailed(failure.code)

@@ -8,11 +8,11 @@ that cannot be reached is retried with growing pauses; a refused message is coun
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 
 import aiohttp
 from aiohttp import web
-from prometheus_client import CollectorRegistry
+from prometheus_client import REGISTRY, CollectorRegistry
 
 from network.aio.dialer import UNREACHABLE, Dialer
 from network.codec import decode, encode
@@ -23,8 +23,10 @@ from network.fingerprint import ChunkPlan, Unit
 from network.hrdelta import MAX_POST, MAX_SNAPSHOT, Ack, Refused
 from network.ids import NodeId
 from serving_node.aio.group_metrics import GroupMetrics
+from serving_node.aio.mind import Mind
+from serving_node.aio.route_metrics import RouteMetrics
+from serving_node.breaker import Fault
 from serving_node.forwarder import Forwarder
-from serving_node.load_factor import EngineLoad
 from serving_node.routing import Decision
 
 log = logging.getLogger(__name__)
@@ -51,8 +53,8 @@ class _Peer:
         self.snapshot_at = 0.0
 
 
-class Group:
-    """One model node's part in its group: `decide` before an answer, `observe_*` after it, `set_load` in between."""
+class Group(Mind):
+    """One model node's part in its group: its mind, and the exchange that keeps it informed."""
 
     def __init__(
         self,
@@ -70,14 +72,16 @@ class Group:
         flush_s: float = FLUSH_S,
         anti_entropy_s: float = ANTI_ENTROPY_S,
     ) -> None:
-        self._directory = directory
         self._rng = rng
         self._dialer = dialer
         self._flush_s = flush_s
         self._anti_entropy_s = anti_entropy_s
         incarnation = time.time_ns() // 1_000_000
-        self.forwarder = Forwarder(own, signing, directory(), group, policy, rng, incarnation, plan, unit=unit)
-        self.metrics = GroupMetrics(self.forwarder, registry)
+        forwarder = Forwarder(own, signing, directory(), group, policy, rng, incarnation, plan, unit=unit)
+        registry = registry or REGISTRY
+        super().__init__(
+            forwarder, directory, GroupMetrics(forwarder, registry), RouteMetrics(forwarder, registry), self._wake_for_news
+        )
         self._peers: dict[bytes, _Peer] = {}
         self._wake = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -99,66 +103,14 @@ class Group:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    def decide(self, prompt_tokens: Sequence[int], *, no_share: bool = False, salt: bytes = b"") -> Decision:
-        """Where this prompt goes. `no_share` matches nothing; a salted prompt only what is held under its salt."""
-        decision = self._mind().decide(prompt_tokens, time.monotonic(), no_share=no_share, salt=salt)
-        self.metrics.decided(decision)
-        if log.isEnabledFor(logging.DEBUG):
-            log.debug("decided", extra={"fields": decision.explain()})
-        return decision
-
-    def observe_admitted(self, prompt_tokens: Sequence[int], *, no_share: bool = False, salt: bytes = b"") -> None:
-        """Call when this node's engine takes a prompt, whoever sent it."""
-        self._mind().admitted(prompt_tokens, time.monotonic(), no_share=no_share, salt=salt)
-        self._stir()
-
-    def observe_served(
-        self,
-        prompt_tokens: Sequence[int],
-        cached_tokens: int,
-        ttft_s: float,
-        *,
-        queue_s: float = 0.0,
-        latency_s: float | None = None,
-        no_share: bool = False,
-        salt: bytes = b"",
-    ) -> None:
-        """Call when this node's engine has answered. Times run from admission; `latency_s` to the last token."""
-        self._mind().served(
-            prompt_tokens,
-            cached_tokens,
-            ttft_s,
-            time.monotonic(),
-            queue_s=queue_s,
-            latency_s=latency_s,
-            no_share=no_share,
-            salt=salt,
-        )
-        self.metrics.served(len(prompt_tokens), cached_tokens)
-        self._stir()
-
-    def observe_answered(self, decision: Decision, cached_tokens: int, ttft_s: float) -> None:
-        """Call when a node we forwarded to has answered: `ttft_s` runs from forwarding to its first text."""
-        self._mind().answered(decision, cached_tokens, ttft_s, time.monotonic())
-        self.metrics.answered(decision, cached_tokens)
-
-    def observe_failed(self, decision: Decision) -> None:
-        """Call when a node we forwarded to could not be reached or broke off before its first text."""
-        self._mind().failed(decision)
-        self._wake.set()
-
-    def set_load(self, load: EngineLoad) -> None:
-        """Call with every sample of the engine's metrics; peers hear of it when it differs."""
-        self._mind().set_load(load, time.monotonic())
-        self._stir()
-
-    def _mind(self) -> Forwarder:
-        self.forwarder.on_directory(self._directory())
-        return self.forwarder
-
-    def _stir(self) -> None:
+    def _wake_for_news(self) -> None:
         if self.forwarder.sync.journal.dirty:
             self._wake.set()
+
+    def observe_failed(self, decision: Decision, *, node: bytes = b"", fault: Fault = Fault.UNREACHABLE) -> None:
+        """As `Mind` has it; and a peer that could not be reached is spoken to at once."""
+        super().observe_failed(decision, node=node, fault=fault)
+        self._wake.set()
 
     async def _run(self) -> None:
         while True:
@@ -166,7 +118,7 @@ class Group:
                 # Changes of the next moments ride along.
                 await asyncio.sleep(self._flush_s)
                 self._wake.clear()
-            sync = self._mind().sync
+            sync = self.mind().sync
             self.metrics.deltas_made(sync.journal.flush())
             for gone in set(self._peers) - set(sync.replicas):
                 del self._peers[gone]
@@ -280,7 +232,7 @@ class Group:
 
     async def _take_post(self, request: web.Request) -> web.Response:
         raw = await _bounded(request.content, MAX_POST)
-        received = self._mind().sync.on_post(raw, time.monotonic(), _wall_ms())
+        received = self.mind().sync.on_post(raw, time.monotonic(), _wall_ms())
         self.metrics.received(len(raw))
         if received.needs_snapshot:
             peer = self._peers.setdefault(received.origin, _Peer())
@@ -305,7 +257,7 @@ class Group:
             hello = bytes.fromhex(request.headers.get("x-planetserve-hello", ""))
         except ValueError as error:
             raise Refused("garbage", "a hello that is no hexadecimal") from error
-        raw = self._mind().sync.on_snapshot_request(hello, _wall_ms())
+        raw = self.mind().sync.on_snapshot_request(hello, _wall_ms())
         return web.Response(body=raw, content_type="application/octet-stream")
 
     async def _guarded(self, work: Awaitable[web.Response]) -> web.Response:

@@ -17,6 +17,7 @@ from network.aio.dialer import UNREACHABLE, Dialer
 from network.chain_records import DirectoryEntry
 from network.errors import DecodeError, PlanetServeError
 from network.inference import FrameKind, InferenceRequest, ReplyFrame
+from serving_node.breaker import Fault
 from serving_node.forwarding import MAX_ENVELOPE, STILL_HERE, Forward, ForwardGate, ForwardRefused, RecordReader, record
 
 log = logging.getLogger(__name__)
@@ -30,7 +31,11 @@ Serve = Callable[[InferenceRequest, tuple[bytes, ...], Callable[[ReplyFrame], No
 
 
 class PeerFailed(PlanetServeError):
-    """A peer did not answer, or broke off."""
+    """A peer did not answer, or broke off; `fault` says whose business that is."""
+
+    def __init__(self, message: str, fault: Fault) -> None:
+        super().__init__(message)
+        self.fault = fault
 
 
 class PeerClient:
@@ -46,15 +51,19 @@ class PeerClient:
         try:
             async with self._dialer.request("POST", peer, "/forward", data=envelope, timeout=timeout) as response:
                 if response.status != 200:
-                    raise PeerFailed(f"it answered {response.status}")
+                    # A 4xx is about this request or our directory, and no sign of a sick peer.
+                    fault = Fault.REFUSED if 400 <= response.status < 500 else Fault.BROKEN
+                    raise PeerFailed(f"it answered {response.status}", fault)
                 async for data in response.content.iter_any():
                     for frame in reader.feed(data):
                         yield frame
                         if frame.kind in (FrameKind.FINAL, FrameKind.FAILED):
                             return
-        except (*UNREACHABLE, DecodeError) as error:
-            raise PeerFailed(f"{type(error).__name__}") from error
-        raise PeerFailed("it broke off")
+        except UNREACHABLE as error:
+            raise PeerFailed(f"{type(error).__name__}", Fault.UNREACHABLE) from error
+        except DecodeError as error:
+            raise PeerFailed(f"{type(error).__name__}", Fault.BROKEN) from error
+        raise PeerFailed("it broke off", Fault.BROKEN)
 
 
 class ForwardServer:

@@ -93,7 +93,7 @@ class Sidecar:
         self._neighbours = Neighbours(node, keys.signing, lambda: self._chain.directory_now, self._dialer)
         routes = [*self._cloves.routes(), *self._group.routes(), *self._forwards.routes(), *self._neighbours.routes()]
         self._port = PublicPort(node, keys.signing, routes)
-        self._ops = OpsServer(node.metrics, self.status, registry, self._neighbours.ops_routes())
+        self._ops = OpsServer(node.metrics, self.status, registry, [*self._neighbours.ops_routes(), *self._group.ops_routes()])
 
     async def run(self, stop: asyncio.Event) -> None:
         """Serve until `stop` is set or a part that must live has died; then drain and close."""
