@@ -1,1 +1,1 @@
-"""The front: one owner's OpenAI endpoint beside one engine, which decides with its fellows who answers. `docs/forwarding.md` 9."""
+"""The front: one owner's OpenAI endpoint beside one engine, deciding with its fellows who answers (`docs/forwarding.md` 9)."""

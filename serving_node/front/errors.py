@@ -35,7 +35,7 @@ def json_answer(document: object, *, close: bool) -> bytes:
 
 
 def broken_event() -> bytes:
-    """The last chunk of an event stream whose engine was lost: an error that SDKs raise, where silence would look like an end."""
+    """The last chunk of an event stream whose engine was lost: SDKs raise it, where silence would look like an end."""
     said = _object(502, "engine_lost", "the engine that was answering has been lost; ask again")
     event = b"data: " + json.dumps({"error": said}).encode() + b"\n\n"
     return b"%x\r\n%b\r\n" % (len(event), event)

@@ -7,6 +7,7 @@ token (`docs/forwarding.md` 2.1). The body itself is passed on as it came, never
 
 import json
 from array import array
+from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any
@@ -22,9 +23,8 @@ _MAX_SALT = 512
 class Prompt:
     """What is known of a request before anybody answers it. `words` is empty when the body is not of the usual shape."""
 
-    words: array[int]
+    words: Sequence[int]
     stream: bool
-    salt: bytes = b""
 
 
 def read_prompt(path: bytes, body: bytes) -> Prompt:
@@ -39,11 +39,13 @@ def read_prompt(path: bytes, body: bytes) -> Prompt:
     if salt is not None and (not isinstance(salt, str) or not 0 < len(salt) <= _MAX_SALT):
         raise HttpError(400, "invalid_request", f"cache_salt must be a string of 1 to {_MAX_SALT} characters")
     text = _chat(asked) if path == CHAT else _completion(asked)
-    hidden = blake2b(salt.encode("utf-8", "surrogatepass"), digest_size=SALT_BYTES).digest() if salt else b""
-    return Prompt(_words(text), asked.get("stream") is True, hidden)
+    if salt and text:
+        # In front of everything, so that no symbol is shared with a prompt that has another salt, or none.
+        text = blake2b(salt.encode("utf-8", "surrogatepass"), digest_size=SALT_BYTES).digest() + text
+    return Prompt(_words(text), asked.get("stream") is True)
 
 
-def _words(text: bytes) -> array[int]:
+def _words(text: bytes) -> Sequence[int]:
     words = array("I")
     words.frombytes(text + b"\0" * (-len(text) % 4))
     return words

@@ -43,8 +43,8 @@ class House(Protocol):
     def serve(self, client: "Client", head: RequestHead, body: bytes) -> Errand | None:
         """Take one request; None when it is answered already. Raises HttpError."""
 
-    def adopt(self, transport: asyncio.Transport, data: bytes) -> bool:
-        """Take over a connection that begins like the group's exchange; False to refuse."""
+    def adopt(self, transport: asyncio.Transport, data: bytes) -> None:
+        """Take over a connection that begins like the group's exchange."""
 
 
 class Client(asyncio.Protocol):
@@ -178,13 +178,20 @@ class Client(asyncio.Protocol):
                 assert head is not None
                 self._head, self._chunks = None, None
                 self._body.clear()
-                self.errand = self._house.serve(self, head, body)
+                self._serve(head, body)
         except HttpError as error:
             self._ahead.clear()
             self._head = None
             self.fail(error)
         finally:
             self._reading = False
+
+    def _serve(self, head: RequestHead, body: bytes) -> None:
+        """A request that was read whole: its connection outlives an error about what it says."""
+        try:
+            self.errand = self._house.serve(self, head, body)
+        except HttpError as error:
+            self.fail(error, close=head.close)
 
     def _read_head(self) -> bool:
         ahead = self._ahead
@@ -235,5 +242,4 @@ class Client(asyncio.Protocol):
         self._ahead.clear()
         self._transport = None
         self._house.left(self)
-        if not self._house.adopt(transport, data):
-            transport.abort()
+        self._house.adopt(transport, data)

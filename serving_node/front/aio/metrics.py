@@ -25,6 +25,16 @@ class FrontMetrics(Collector):
         self.cached_words = 0
         registry.register(self)
 
+    def spoke(self, seconds: float) -> None:
+        """The first byte of a stream, `seconds` after its request."""
+        self.first_bytes += 1
+        self.first_byte_s += seconds
+
+    def served(self, words: int, cached_words: int) -> None:
+        """One whole answer of the own engine."""
+        self.words += words
+        self.cached_words += cached_words
+
     def collect(self) -> Iterator[Metric]:
         """Every family, for one scrape."""
         requests = CounterMetricFamily(
@@ -38,9 +48,7 @@ class FrontMetrics(Collector):
             tries.add_metric([place], count)
         yield tries
         yield CounterMetricFamily(PREFIX + "first_bytes", "Answers of streams that began", value=self.first_bytes)
-        yield CounterMetricFamily(
-            PREFIX + "first_byte_seconds", "Sum of their times to the first byte", value=self.first_byte_s
-        )
+        yield CounterMetricFamily(PREFIX + "first_byte_seconds", "Their times to the first byte", value=self.first_byte_s)
         yield CounterMetricFamily(PREFIX + "prompt_words", "Words of 4 bytes that the own engine was asked", value=self.words)
         yield CounterMetricFamily(PREFIX + "cached_words", "Words that it found in its cache", value=self.cached_words)
         yield GaugeMetricFamily(PREFIX + "inside", "Requests at the own engine", value=self._door.inside)

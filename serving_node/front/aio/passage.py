@@ -6,6 +6,7 @@ breaks ends as an error. The caller's leaving ends it everywhere.
 
 import asyncio
 import logging
+from collections.abc import Sequence
 from typing import Protocol
 
 from serving_node.front.aio.client import Client
@@ -14,6 +15,7 @@ from serving_node.front.door import Visit
 from serving_node.front.errors import broken_event
 from serving_node.front.http1 import CHUNKED, UNTIL_CLOSE, HttpError, RequestHead, ResponseHead, onward_response
 from serving_node.front.usage import Tail
+from serving_node.routing import Decision
 
 log = logging.getLogger(__name__)
 
@@ -51,27 +53,30 @@ class Passage:
     """A request from its arrival to the last byte of its answer."""
 
     __slots__ = (
-        "_answers", "_keeper", "_reason", "_response", "_started", "_task", "_upstream", "body", "client", "head", "over", "place",
-        "places", "since", "spoke_at", "tail", "visit", "words",
+        "_answers", "_keeper", "_reason", "_response", "_started", "_upstream", "body", "client", "decision", "expected",
+        "head", "no_share", "over", "place", "places", "since", "spoke_at", "stream", "tail", "visit", "words",
     )  # fmt: skip
 
     def __init__(
-        self, keeper: Keeper, client: Client, head: RequestHead, body: bytes, places: list[Place], words: int, since: float
+        self, keeper: Keeper, client: Client, head: RequestHead, body: bytes, places: list[Place], since: float
     ) -> None:
         self._keeper = keeper
         self.client = client
         self.head = head
         self.body = body
         self.places = places
-        self.words = words
         self.since = since
+        self.words: Sequence[int] = ()
+        self.stream = False
+        self.no_share = False
+        self.decision: Decision | None = None
+        self.expected = 0  # words that a fellow front expects our engine to have cached
         self.place: Place | None = None
         self.visit: Visit | None = None
         self.spoke_at = 0.0
         self.tail = Tail()
         self.over = False
         self._upstream: Upstream | None = None
-        self._task: asyncio.Task[None] | None = None
         self._response: ResponseHead | None = None
         self._started = False
         self._answers = 0
@@ -89,8 +94,7 @@ class Passage:
             if upstream is not None:
                 self._ask(place, upstream)
             else:
-                self._task = asyncio.get_running_loop().create_task(self._connect(place))
-                self._keeper.keep(self._task)
+                self._keeper.keep(asyncio.get_running_loop().create_task(self._connect(place)))
             return
         self._end(self._reason.code)
         self.client.fail(self._reason, close=self.head.close or self._keeper.draining)
@@ -99,6 +103,12 @@ class Passage:
     def status(self) -> int:
         """The answer's status; 0 before there is one."""
         return self._response.status if self._response else 0
+
+    def expected_at(self, node: bytes) -> int:
+        """How many words of the prompt we expect a node to have cached."""
+        if self.decision is None:
+            return self.expected
+        return next((c.held_tokens for c in self.decision.candidates if c.node_id == node), 0)
 
     def cancel(self) -> None:
         """The caller has left."""
@@ -163,8 +173,7 @@ class Passage:
         elif upstream is not None and upstream.reused and not upstream.answered and self.place is not None:
             # Kept connections may be closed by the other side as we write: no fault of the place.
             upstream.reused = False
-            self._task = asyncio.get_running_loop().create_task(self._connect(self.place))
-            self._keeper.keep(self._task)
+            self._keeper.keep(asyncio.get_running_loop().create_task(self._connect(self.place)))
         else:
             self._failed(reason, lost=True)
 
