@@ -43,7 +43,8 @@ class RouteMetrics:
         if seen is None:
             return
         where = "here" if node == self._own else "forwarded"
-        self._ttft.labels(where).observe(ttft_s - seen.predicted_ttft_s)
+        if ttft_s > 0:  # an answer that does not stream does not show when its first token came
+            self._ttft.labels(where).observe(ttft_s - seen.predicted_ttft_s)
         self._cached.labels(where).observe(cached_tokens - seen.expected_tokens)
 
     def failed(self, fault: Fault) -> None:

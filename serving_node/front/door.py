@@ -23,7 +23,7 @@ class Visit:
 class Door:
     """Counts the requests of one engine. `slots` is how many it answers at once, 0 when that is unknown."""
 
-    __slots__ = ("_last_spoke", "_queued", "_slots", "_visits", "changed", "most")
+    __slots__ = ("_last_spoke", "_queued", "_shut", "_slots", "_visits", "changed", "most")
 
     def __init__(self, slots: int, most: int) -> None:
         self.most = most
@@ -32,6 +32,7 @@ class Door:
         self._visits: set[Visit] = set()
         self._queued = 0
         self._last_spoke = float("-inf")
+        self._shut = False
 
     @property
     def inside(self) -> int:
@@ -69,9 +70,14 @@ class Door:
                 self._queued -= visit.uncached
             self.changed = True
 
+    def shut(self, shut: bool) -> None:
+        """Whether fellows should send nothing: the engine does not answer, or this front is going."""
+        self.changed = self.changed or shut != self._shut
+        self._shut = shut
+
     def load(self, cache_words: int = 0) -> EngineLoad:
         """What the group is told."""
         self.changed = False
         inside = len(self._visits)
         running = min(inside, self._slots) if self._slots else inside
-        return EngineLoad(running, inside - running, self._queued, 0.0, self._slots, cache_words)
+        return EngineLoad(running, inside - running, self._queued, 0.0, self._slots, cache_words, self._shut)

@@ -25,6 +25,7 @@ class Prompt:
 
     words: Sequence[int]
     stream: bool
+    salt: bytes = b""
 
 
 def read_prompt(path: bytes, body: bytes) -> Prompt:
@@ -39,10 +40,8 @@ def read_prompt(path: bytes, body: bytes) -> Prompt:
     if salt is not None and (not isinstance(salt, str) or not 0 < len(salt) <= _MAX_SALT):
         raise HttpError(400, "invalid_request", f"cache_salt must be a string of 1 to {_MAX_SALT} characters")
     text = _chat(asked) if path == CHAT else _completion(asked)
-    if salt and text:
-        # In front of everything, so that no symbol is shared with a prompt that has another salt, or none.
-        text = blake2b(salt.encode("utf-8", "surrogatepass"), digest_size=SALT_BYTES).digest() + text
-    return Prompt(_words(text), asked.get("stream") is True)
+    hidden = blake2b(salt.encode("utf-8", "surrogatepass"), digest_size=SALT_BYTES).digest() if salt else b""
+    return Prompt(_words(text), asked.get("stream") is True, hidden)
 
 
 def _words(text: bytes) -> Sequence[int]:

@@ -4,7 +4,6 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import replace
 
 from prometheus_client import CollectorRegistry
 
@@ -13,6 +12,7 @@ from network.config import needs_tls
 from network.crypto import SigningKey
 from network.ids import NodeId, node_id
 from serving_node.aio.group import Group
+from serving_node.breaker import Fault
 from serving_node.front.aio.client import Client
 from serving_node.front.aio.metrics import FrontMetrics
 from serving_node.front.aio.passage import Passage
@@ -22,7 +22,6 @@ from serving_node.front.door import Door
 from serving_node.front.errors import json_answer
 from serving_node.front.http1 import HttpError, RequestHead, onward_request
 from serving_node.front.members import Hops
-from serving_node.front.order import in_order
 from serving_node.front.prompt import CHAT, COMPLETION, read_prompt
 from serving_node.front.usage import cached_words
 
@@ -91,6 +90,8 @@ class Desk:
     def finish(self) -> None:
         """Take nothing new from now on, but pass it to fellows where it comes nevertheless."""
         self.draining = True
+        self.door.shut(True)
+        self.tell_load()
         for client in tuple(self._clients):
             client.finish()
 
@@ -135,14 +136,22 @@ class Desk:
         passage.go()
         return None if passage.over else passage
 
+    def next_place(self, passage: Passage) -> Place | None:
+        """The best place that was not tried; None when none is left."""
+        decision = passage.decision
+        if decision is None:
+            return passage.places.pop(0) if passage.places else None
+        node = self._group.next_best(decision, passage.tried) if passage.tried else decision.node_id
+        # With nobody else left, the own engine is asked although it is in trouble or this front is going.
+        return self.places[node] if node in self.places else passage.places.pop() if passage.places else None
+
     def open_to(self, passage: Passage, place: Place) -> str:
         """Why a place cannot be asked now; empty when it can."""
         if not place.own:
             return ""
-        if self.draining and passage.places:
-            return "this front is shutting down; ask again, another will answer"
-        if self.trouble and passage.places:
-            return self.trouble
+        if self.reason and passage.more:
+            passage.places = [place]
+            return self.reason
         return "too many requests wait for the engine; ask again" if self.door.full else ""
 
     def asked(self, passage: Passage, place: Place) -> bytes:
@@ -156,22 +165,25 @@ class Desk:
         if passage.visit is None:
             passage.visit = self.door.enter(len(words), expected, self._now())
             if words:
-                self._group.observe_admitted(words, no_share=passage.no_share)
+                self._group.observe_admitted(words, no_share=passage.no_share, salt=passage.salt)
+            if passage.decision is not None:
+                self._group.observe_over(passage.decision)  # from here on the door's book shows it
         return onward_request(head, head.target, place.host, len(passage.body))
 
-    def unreachable(self, passage: Passage, place: Place, reason: str) -> None:
-        """A place could not be connected to, or broke off before its first byte."""
-        self._metrics.tries[place.name] += 1
+    def failed(self, passage: Passage, place: Place, fault: Fault, reason: str) -> None:
+        """A place has not answered before its first byte."""
+        self._metrics.tries[place.name, fault.value] += 1
+        self._leave(passage)
+        if passage.decision is not None:
+            self._group.observe_failed(passage.decision, node=place.node_id, fault=fault)
         fields = {"place": place.name, "reason": reason}
         if not place.own:
-            log.warning("a fellow front did not answer; trying the next", extra={"fields": fields})
-            if passage.decision is not None:
-                self._group.observe_failed(replace(passage.decision, node_id=place.node_id))
-        elif not self.trouble:
+            log.info("a fellow front did not answer; trying the next", extra={"fields": fields})
+        elif fault is Fault.UNREACHABLE and not self.trouble:
             log.error("the engine does not answer; fellow fronts take its requests", extra={"fields": fields})
             self.trouble = f"the engine at {place.address} does not answer"
+            self.door.shut(True)
             self.keep(asyncio.get_running_loop().create_task(self._probe()))
-        self._leave(passage)
 
     def spoke(self, passage: Passage, place: Place) -> None:
         """The first byte of an answer's body came."""
@@ -189,6 +201,8 @@ class Desk:
         self._metrics.requests[outcome, "" if place is None else "here" if place.own else "forwarded"] += 1
         if outcome == "answered" and passage.status == 200 and passage.words and place is not None:
             self._learn(passage, place)
+        if passage.decision is not None:
+            self._group.observe_over(passage.decision)
         self._leave(passage)
 
     def keep(self, task: "asyncio.Task[None]") -> None:
@@ -200,15 +214,13 @@ class Desk:
         prompt = read_prompt(head.path, body)
         no_share = head.fields.get(b"x-planetserve-no-share") == b"1"
         passage = Passage(self, client, head, body, [self._engine], self._now())
-        passage.words, passage.stream, passage.no_share = prompt.words, prompt.stream, no_share
+        passage.words, passage.stream, passage.salt, passage.no_share = prompt.words, prompt.stream, prompt.salt, no_share
         if hop is not None:
             passage.expected = hop
         elif len(self.places) > 1:
             self.tell_load()
-            decision = self._group.decide(prompt.words, no_share=no_share)
-            order = in_order(decision)
-            passage.decision = decision
-            passage.places = [place for place in map(self.places.get, order) if place is not None]
+            passage.decision = self._group.decide(prompt.words, no_share=no_share, salt=prompt.salt)
+            passage.places = []
         return passage
 
     def _learn(self, passage: Passage, place: Place) -> None:
@@ -224,11 +236,13 @@ class Desk:
                 queue_s=visit.queue_s if passage.stream else 0.0,
                 latency_s=now - visit.entered_at,
                 no_share=passage.no_share,
+                salt=passage.salt,
+                decision=passage.decision,
             )
             self._metrics.served(len(words), cached)
-        elif passage.decision is not None and passage.decision.node_id == place.node_id:
+        elif passage.decision is not None:
             ttft_s = passage.spoke_at - passage.since if passage.stream else 0.0
-            self._group.observe_answered(passage.decision, cached, ttft_s)
+            self._group.observe_answered(passage.decision, cached, ttft_s, node=place.node_id)
 
     def _leave(self, passage: Passage) -> None:
         visit, passage.visit = passage.visit, None
@@ -245,6 +259,7 @@ class Desk:
                 continue
             self._engine.give(upstream)
             self.trouble = ""
+            self.door.shut(self.draining)
             log.info("the engine answers again")
             return
 

@@ -55,7 +55,7 @@ class Front:
             unit=Unit.TEXT,
         )
         self.desk = Desk(config, signing, self.own_id, self.group, registry, self._adopt)
-        self._ops = OpsServer(config.ops, self.status, registry)
+        self._ops = OpsServer(config.ops, self.status, registry, self.group.ops_routes())
         app = web.Application()
         app.add_routes(self.group.routes())
         self._exchange = web.AppRunner(app, access_log=None)

@@ -18,7 +18,7 @@ class FrontMetrics(Collector):
     def __init__(self, door: Door, registry: CollectorRegistry) -> None:
         self._door = door
         self.requests: Counter[tuple[str, str]] = Counter()
-        self.tries: Counter[str] = Counter()
+        self.tries: Counter[tuple[str, str]] = Counter()
         self.first_bytes = 0
         self.first_byte_s = 0.0
         self.words = 0
@@ -43,9 +43,9 @@ class FrontMetrics(Collector):
         for labels, count in sorted(self.requests.items()):
             requests.add_metric(labels, count)
         yield requests
-        tries = CounterMetricFamily(PREFIX + "failed_tries", "Places that did not answer, by place", labels=["place"])
-        for place, count in sorted(self.tries.items()):
-            tries.add_metric([place], count)
+        tries = CounterMetricFamily(PREFIX + "failed_tries", "Places that did not answer", labels=["place", "fault"])
+        for labels, count in sorted(self.tries.items()):
+            tries.add_metric(labels, count)
         yield tries
         yield CounterMetricFamily(PREFIX + "first_bytes", "Answers of streams that began", value=self.first_bytes)
         yield CounterMetricFamily(PREFIX + "first_byte_seconds", "Their times to the first byte", value=self.first_byte_s)

@@ -9,6 +9,7 @@ import logging
 from collections.abc import Sequence
 from typing import Protocol
 
+from serving_node.breaker import Fault
 from serving_node.front.aio.client import Client
 from serving_node.front.aio.upstream import Place, Upstream
 from serving_node.front.door import Visit
@@ -30,14 +31,17 @@ class Keeper(Protocol):
     name: str
     draining: bool
 
+    def next_place(self, passage: "Passage") -> Place | None:
+        """The best place that was not tried; None when none is left."""
+
     def open_to(self, passage: "Passage", place: Place) -> str:
         """Why a place cannot be asked now; empty when it can."""
 
     def asked(self, passage: "Passage", place: Place) -> bytes:
         """A place is about to be asked: the request's head for it."""
 
-    def unreachable(self, passage: "Passage", place: Place, reason: str) -> None:
-        """A place could not be connected to, or broke off before its first byte."""
+    def failed(self, passage: "Passage", place: Place, fault: Fault, reason: str) -> None:
+        """A place has not answered before its first byte."""
 
     def spoke(self, passage: "Passage", place: Place) -> None:
         """The first byte of an answer's body came."""
@@ -54,7 +58,7 @@ class Passage:
 
     __slots__ = (
         "_answers", "_keeper", "_reason", "_response", "_started", "_upstream", "body", "client", "decision", "expected",
-        "head", "no_share", "over", "place", "places", "since", "spoke_at", "stream", "tail", "visit", "words",
+        "head", "no_share", "over", "place", "places", "salt", "since", "spoke_at", "stream", "tail", "tried", "visit", "words",
     )  # fmt: skip
 
     def __init__(
@@ -67,6 +71,7 @@ class Passage:
         self.places = places
         self.since = since
         self.words: Sequence[int] = ()
+        self.salt = b""
         self.stream = False
         self.no_share = False
         self.decision: Decision | None = None
@@ -76,6 +81,7 @@ class Passage:
         self.spoke_at = 0.0
         self.tail = Tail()
         self.over = False
+        self.tried: set[bytes] = set()
         self._upstream: Upstream | None = None
         self._response: ResponseHead | None = None
         self._started = False
@@ -84,8 +90,9 @@ class Passage:
 
     def go(self) -> None:
         """Ask the next place that is open; with none left, say why."""
-        while self.places:
-            self.place = place = self.places.pop(0)
+        while (place := self._keeper.next_place(self)) is not None:
+            self.place = place
+            self.tried.add(place.node_id)
             closed = self._keeper.open_to(self, place)
             if closed:
                 self._reason = HttpError(503, "overloaded", closed)
@@ -98,6 +105,13 @@ class Passage:
             return
         self._end(self._reason.code)
         self.client.fail(self._reason, close=self.head.close or self._keeper.draining)
+
+    @property
+    def more(self) -> bool:
+        """Whether another place could be tried."""
+        if self.decision is None:
+            return bool(self.places)
+        return any(candidate.node_id not in self.tried for candidate in self.decision.candidates)
 
     @property
     def status(self) -> int:
@@ -137,10 +151,11 @@ class Passage:
 
     def on_head(self, upstream: Upstream, head: ResponseHead) -> None:
         """An answer begins; an engine's failure is not one while another place is left."""
-        if head.status in _ELSEWHERE and self.places and self._answers + 1 < MOST_ANSWERS:
-            self._answers += 1
+        if head.status in _ELSEWHERE and self.more and self._answers + 1 < MOST_ANSWERS:
+            full = head.status in (429, 503)
+            self._answers += not full
             upstream.abort()
-            self._failed(f"it answered {head.status}", lost=head.status == 502)
+            self._failed(Fault.FULL if full else Fault.BROKEN, f"it answered {head.status}")
             return
         self._response = head
         if head.length == 0:
@@ -175,7 +190,7 @@ class Passage:
             upstream.reused = False
             self._keeper.keep(asyncio.get_running_loop().create_task(self._connect(self.place)))
         else:
-            self._failed(reason, lost=True)
+            self._failed(Fault.BROKEN, reason)
 
     def _ask(self, place: Place, upstream: Upstream) -> None:
         self._upstream = upstream
@@ -186,19 +201,21 @@ class Passage:
             upstream = await place.connect()
         except (OSError, TimeoutError) as error:
             if not self.over:
-                self._failed(f"cannot be reached ({type(error).__name__})", lost=True)
+                self._failed(Fault.UNREACHABLE, f"cannot be reached ({type(error).__name__})")
             return
         if self.over:
             upstream.abort()
         else:
             self._ask(place, upstream)
 
-    def _failed(self, reason: str, *, lost: bool) -> None:
+    def _failed(self, fault: Fault, reason: str) -> None:
         place = self.place
         assert place is not None
         self._upstream = None
-        if lost:
-            self._keeper.unreachable(self, place, reason)
+        self._keeper.failed(self, place, fault, reason)
+        if fault is Fault.FULL:
+            self._reason = HttpError(503, "overloaded", "every engine is busy; ask again")
+        else:
             self._reason = HttpError(502, "engine_failed", "the engine did not answer; ask again")
         self.go()
 

@@ -24,3 +24,12 @@ def test_one_that_leaves_before_its_first_byte_no_longer_queues() -> None:
     assert door.full and door.load() == EngineLoad(1, 0, 50)
     door.leave(visit)
     assert not door.full and door.load().queued_tokens == 0
+
+
+def test_a_shut_door_is_told() -> None:
+    door = Door(0, 1)
+    door.load()
+    door.shut(True)
+    assert door.changed and door.load().draining
+    door.shut(False)
+    assert door.changed and not door.load().draining and not door.changed
