@@ -58,6 +58,13 @@ class Claims:
             self._drop_beyond(packed, salt, cached_tokens)
         self._hold(path, self._index.match(packed, salt).get(self._own), now)
 
+    def void(self) -> None:
+        """The engine has started anew, its cache is empty: everything claimed is taken back."""
+        self._admitted.clear()
+        for number in self._index.generations():
+            for path in self._index.tree(number).trim(self._own, 0, lambda depth: 1):
+                self._journal.record(number, ChangeKind.DROP, path)
+
     def keep_within(self, cache_tokens: int) -> None:
         """Drops our least recently used paths beyond what the engine's cache can hold (0: unknown), and tells."""
         plan = self._index.plan

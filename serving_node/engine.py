@@ -4,7 +4,7 @@ Errors are `ServeError`s: `invalid_request` and `context_length_exceeded` when t
 `engine_failed` when it is the engine's fault. Closing the iterator of `generate` stops the engine's work on it.
 """
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from typing import Protocol
 
 from network.errors import PlanetServeError
@@ -17,7 +17,12 @@ class EngineStartError(PlanetServeError):
 
 
 class Engine(Protocol):
-    """One model, loaded and ready, over HTTP on this machine or another."""
+    """One model, loaded and ready, over HTTP on this machine or another.
+
+    `on_restart` is called when it has come back after it died: whatever it had cached is gone.
+    """
+
+    on_restart: Callable[[], None]
 
     @property
     def healthy(self) -> bool:

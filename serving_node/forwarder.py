@@ -154,6 +154,10 @@ class Forwarder:
         """Whoever asked has gone: nothing is on its way any more, and nobody is to blame."""
         self.beliefs.bookings.settle(decision.id)
 
+    def engine_restarted(self) -> None:
+        """Our engine has started anew, with an empty cache: nothing of it is claimed any more."""
+        self.claims.void()
+
     def set_load(self, load: EngineLoad, now: float) -> None:
         """The engine's newest sample: told to peers when it differs, and the bound on what we may claim to hold."""
         self.beliefs.sampled(load, now)

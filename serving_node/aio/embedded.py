@@ -7,7 +7,7 @@ import secrets
 import socket
 import sys
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 
 from serving_node.aio.child import ChildProcess
 from serving_node.aio.engine_http import EngineHttp
@@ -35,6 +35,7 @@ class EmbeddedEngine:
         self._child = ChildProcess([])
         self._watch: asyncio.Task[None] | None = None
         self._healthy = False
+        self.on_restart: Callable[[], None] = lambda: None
 
     @property
     def healthy(self) -> bool:
@@ -119,6 +120,7 @@ class EmbeddedEngine:
                 await asyncio.sleep(pause)
                 try:
                     await self._launch()
+                    self.on_restart()
                 except EngineStartError as error:
                     pause = min(pause * 2, RESTART_MOST_S)
                     log.error("the engine does not start", extra={"fields": {"reason": error, "again_in_s": pause}})

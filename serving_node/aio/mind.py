@@ -109,6 +109,11 @@ class Mind:
         """Call when nothing more is done for a prompt, however it ended: nothing of it is on its way."""
         self.forwarder.abandoned(decision)
 
+    def observe_engine_restarted(self) -> None:
+        """Call when this node's engine has started anew: peers hear that its cache is empty."""
+        self.mind().engine_restarted()
+        self._stir()
+
     def set_load(self, load: EngineLoad) -> None:
         """Call with every sample of the engine's metrics; peers hear of it when it differs."""
         self.mind().set_load(load, time.monotonic())

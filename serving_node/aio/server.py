@@ -71,6 +71,7 @@ class Sidecar:
             self._dialer,
             registry=registry,
         )
+        engine.on_restart = self._group.observe_engine_restarted
         self._peers = PeerClient(self._dialer)
         metrics = ServingMetrics(group, registry)
         self._answering = Answering(

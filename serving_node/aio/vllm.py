@@ -8,7 +8,7 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from typing import Any
 
@@ -46,6 +46,7 @@ class VllmEngine:
         self._child = ChildProcess([])
         self._watch: asyncio.Task[None] | None = None
         self._healthy = False
+        self.on_restart: Callable[[], None] = lambda: None
 
     @property
     def healthy(self) -> bool:
@@ -190,12 +191,15 @@ class VllmEngine:
         while True:
             await asyncio.sleep(RESTART_S)
             if not self._owned:
-                self._healthy = await self._http.answers("/health")
+                was, self._healthy = self._healthy, await self._http.answers("/health")
+                if self._healthy and not was:
+                    self.on_restart()
             elif not self._child.running:
                 self._healthy = False
                 log.error("the engine died; it is started again", extra={"fields": {"exit_code": self._child.exit_code}})
                 try:
                     await self._launch()
                     self._healthy = True
+                    self.on_restart()
                 except EngineStartError as error:
                     log.error("the engine does not start", extra={"fields": {"reason": error}})

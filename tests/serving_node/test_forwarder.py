@@ -91,6 +91,22 @@ def test_a_salted_prompt_is_held_for_its_salt_alone() -> None:
     assert one.index.match(pack_tokens(PROMPT))[one.own].tokens == 400
 
 
+def test_after_a_restart_of_the_engine_nothing_is_claimed() -> None:
+    one, two = pair()
+    for start in range(0, 4000, 400):
+        one.admitted(list(range(start, start + 400)), 0.0)
+        one.served(list(range(start, start + 400)), 0, 1.0, 0.0)
+    tell(one, two)
+    assert claim(two, one, PROMPT) == 400
+    one.engine_restarted()
+    assert one.index.held(one.own) == 0
+    tell(one, two, now=1.0)
+    assert two.index.held(one.own) == 0 and claim(two, one, PROMPT, 1.0) == 0
+    # And nothing of before is remembered: a first answer without a hit is no broken claim.
+    one.served(PROMPT, 0, 1.0, 2.0)
+    assert one.experience.confidence(one.own, 2.0) == 1.0
+
+
 def test_an_unshared_prompt_takes_no_claim_back() -> None:
     one, _ = pair()
     one.admitted(PROMPT, 0.0)

@@ -45,6 +45,7 @@ class CanaryEngine:
 
     healthy = True
     salts = False
+    on_restart = staticmethod(lambda: None)
     mode = "answer"
 
     async def start(self) -> None: ...

@@ -156,6 +156,7 @@ class DoubleEngine(LlamaApi):
 
     healthy = True
     salts = False
+    on_restart = staticmethod(lambda: None)
 
     def __init__(self, address: str) -> None:
         super().__init__(EngineHttp(f"http://{address}"))

@@ -249,7 +249,8 @@ async def test_it_measures_itself(engine: EmbeddedEngine) -> None:
 
 
 async def test_a_dead_engine_comes_back_and_a_closed_one_is_gone() -> None:
-    embedded = EmbeddedEngine(config(context=512))
+    embedded, restarts = EmbeddedEngine(config(context=512)), []
+    embedded.on_restart = lambda: restarts.append(1)
     await embedded.start()
     try:
         first = embedded._child._process
@@ -262,7 +263,7 @@ async def test_a_dead_engine_comes_back_and_a_closed_one_is_gone() -> None:
                 break
             await asyncio.sleep(0.05)
         got = await answer(embedded, asked("Hi"), Sampling(0, 0, 0, 2))
-        assert got.ended.token_ids
+        assert got.ended.token_ids and restarts == [1]
     finally:
         await embedded.close()
     assert second is not None and second.returncode is not None
