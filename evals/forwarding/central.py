@@ -76,6 +76,11 @@ def smg(request: Request, views: Sequence[View]) -> Callable[[View], float]:
     return lambda view: -view.sent_tokens if view in fit else 1.0
 
 
+def rotation(request: Request, views: Sequence[View]) -> Callable[[View], float]:
+    """Each node in turn, in order of arrival."""
+    return lambda view: (view.node - request.number) % len(views)
+
+
 def dynamo(request: Request, views: Sequence[View]) -> Callable[[View], float]:
     """Dynamo's kv_router with its defaults: blocks to prefill, those waiting included, plus blocks of running requests."""
     fresh = request.prompt_tokens
@@ -85,6 +90,7 @@ def dynamo(request: Request, views: Sequence[View]) -> Callable[[View], float]:
 
 RULES: dict[str, Rule] = {
     "central-ttft": soonest,
+    "central-rotation": rotation,
     "least-load": least_load,
     "lmetric": lmetric,
     "sglang": sglang,

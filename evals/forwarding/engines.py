@@ -18,13 +18,15 @@ from evals.forwarding.traces import Request, prefix_tokens
 class Speed:
     """Seconds: of a prefill (constant, per uncached token, per its square), of a decode step (constant, per sequence).
 
-    `step_fill_s` and `step_fill2_s` are what a step takes more with the share of the cache that running prompts fill, and with
-    its square. `extra_s` is added to every prefill and `factor` multiplies everything: the switch for confidential computing.
+    A prompt is read in pieces of `chunk_tokens`, each paid as a prefill of its own. `step_fill_s` and `step_fill2_s` are what
+    a step takes more with the share of the cache that running prompts fill, and with its square. `extra_s` is added to every
+    prefill and `factor` multiplies everything: the switch for confidential computing.
     """
 
     prefill_s: float = 0.0
     token_s: float = 50e-6
     square_s: float = 0.0
+    chunk_tokens: int = 2**24
     step_s: float = 0.008
     step_sequence_s: float = 0.0002
     step_fill_s: float = 0.0
@@ -34,12 +36,16 @@ class Speed:
 
     def prefill(self, uncached: int) -> float:
         """Seconds to read `uncached` tokens."""
-        return (self.prefill_s + uncached * (self.token_s + uncached * self.square_s)) * self.factor + self.extra_s
+        whole, rest = divmod(uncached, self.chunk_tokens)
+        return (whole * self._piece(self.chunk_tokens) + (self._piece(rest) if rest else 0.0)) * self.factor + self.extra_s
 
     def step(self, sequences: int, fill: float) -> float:
         """Seconds of one token of every sequence."""
         more = sequences * self.step_sequence_s + fill * (self.step_fill_s + fill * self.step_fill2_s)
         return (self.step_s + more) * self.factor
+
+    def _piece(self, tokens: int) -> float:
+        return self.prefill_s + tokens * (self.token_s + tokens * self.square_s)
 
 
 @dataclass(eq=False, slots=True)
