@@ -13,24 +13,29 @@ front per engine and each request enters at a random one; `none` is the same fro
 import argparse
 import asyncio
 import json
+import os
 import sys
 import tempfile
 import time
+from contextlib import AsyncExitStack
 from dataclasses import asdict
 from pathlib import Path
 
 import aiohttp
 
-from evals.forwarding.fleets import Fleet, fake_fleet
+from evals.forwarding.fleets import Fleet, FleetFailed, embedded_fleet, fake_fleet
 from evals.forwarding.load import drive, summary
+from evals.forwarding.ours import ours
 from evals.forwarding.prompt_plans import SCENARIOS, WARM_UP, Scenario, plan
 from evals.forwarding.router_figures import Cell, Reading, rows, show_table
 from evals.forwarding.router_processes import RouterFailed, Running, running
 from evals.forwarding.routers import ROUTERS, Router, missing, production_stack
 from evals.report import document
+from serving_node.models.catalogue import PUBLISHED, models_folder
 
-ENGINES = 4
 PORTS_OF_ENGINES, PORTS_OF_ROUTERS = 8, 24
+SLOTS, SLOT_CONTEXT = 2, 1024
+EMBEDDED_TIMES = 3
 SETTLE_S = 1.0
 
 
@@ -43,7 +48,7 @@ class Side:
         self.scenarios = [SCENARIOS[name] for name in options.scenarios]
         self.left_out: dict[str, str] = {}
         self.routers: list[Router] = []
-        offered = [*ROUTERS, *([production_stack(options.production_stack)] if options.production_stack else [])]
+        offered = [*ours(4), *ROUTERS, *([production_stack(options.production_stack)] if options.production_stack else [])]
         for router in offered:
             if options.only and router.name not in options.only:
                 continue
@@ -55,6 +60,7 @@ class Side:
         if not options.production_stack:
             self.left_out["production-stack"] = "no package index carries it; --production-stack PYTHON names one that has it"
         self.base: int = options.port_base
+        self.model: Path = options.model or models_folder(os.environ, Path.home()) / PUBLISHED.name
 
     def cells(self) -> list[tuple[int, Scenario, Router]]:
         """Every cell in the order in which it is run."""
@@ -63,6 +69,10 @@ class Side:
             order = self.routers[turn % len(self.routers) :] + self.routers[: turn % len(self.routers)]
             found += [(turn, scenario, router) for scenario in self.scenarios for router in order]
         return found
+
+    def lasts(self, scenario: Scenario) -> float:
+        """How long requests arrive in a cell; real engines on a processor are given longer."""
+        return self.seconds * (EMBEDDED_TIMES if scenario.fleet == "embedded" else 1)
 
     def router_ports(self, number: int) -> list[int]:
         """Ports that the cell before did not use."""
@@ -86,8 +96,9 @@ async def measure(side: Side, fleet: Fleet, turn: int, scenario: Scenario, route
 
 
 async def _drive(side: Side, fleet: Fleet, cell: Cell, scenario: Scenario, found: Running) -> Cell:
-    asked = plan(scenario, side.seconds, len(found.entries), cell.turn, fleet.model)
-    watch = asyncio.create_task(_at_warm(WARM_UP * side.seconds, fleet, found))
+    seconds = side.lasts(scenario)
+    asked = plan(scenario, seconds, len(found.entries), cell.turn, fleet.model)
+    watch = asyncio.create_task(_at_warm(WARM_UP * seconds, fleet, found))
     outcomes = await drive(asked, found.entries)
     cell.summary, cell.counted = summary(outcomes), (await _reading(fleet, found)).since(await watch)
     return cell
@@ -105,8 +116,7 @@ async def _reading(fleet: Fleet, found: Running) -> Reading:
         time.monotonic(),
         found.cpu_s(),
         await found.bytes_between(fleet.client),
-        [engine.requests for engine in engines],
-        sum(engine.prompt_tokens for engine in engines),
+        [engine.prompt_tokens for engine in engines],
         sum(engine.cached_tokens for engine in engines),
     )
 
@@ -123,11 +133,12 @@ async def run(side: Side, done: list[Cell], state: Path | None, stop_after: floa
     known = {(cell.turn, cell.scenario, cell.router) for cell in done}
     todo = [(number, *cell) for number, cell in enumerate(side.cells()) if (cell[0], cell[1].name, cell[2].name) not in known]
     until = time.monotonic() + stop_after
-    engine_ports = range(side.base, side.base + ENGINES)
-    async with fake_fleet(list(engine_ports)) as fleet:
+    async with AsyncExitStack() as stack:
+        fleets = await _fleets(side, {(scenario.fleet, scenario.engines) for _, _, scenario, _ in todo}, stack)
         for number, turn, scenario, router in todo:
-            if time.monotonic() + side.seconds > until:
+            if time.monotonic() + side.lasts(scenario) > until:
                 return False
+            fleet = fleets[scenario.fleet]
             with tempfile.TemporaryDirectory() as folder:
                 cell = await measure(side, fleet, turn, scenario, router, number, Path(folder))
             done.append(cell)
@@ -138,6 +149,18 @@ async def run(side: Side, done: list[Cell], state: Path | None, stop_after: floa
     return True
 
 
+async def _fleets(side: Side, wanted: set[tuple[str, int]], stack: AsyncExitStack) -> dict[str, Fleet]:
+    """The engines that these cells ask for."""
+    found = {}
+    for kind, engines in wanted:
+        first = side.base + (PORTS_OF_ENGINES // 2 if kind == "embedded" else 0)
+        ports = list(range(first, first + engines))
+        real = kind == "embedded"
+        started = embedded_fleet(ports, side.model, SLOTS, SLOT_CONTEXT * SLOTS) if real else fake_fleet(ports)
+        found[kind] = await stack.enter_async_context(started)
+    return found
+
+
 def main() -> int:
     """Measure and print."""
     options = _options()
@@ -146,6 +169,9 @@ def main() -> int:
     whole = True
     try:
         whole = asyncio.run(run(side, done, options.state, options.slice))
+    except FleetFailed as error:
+        print(f"bench_routers: {error}", file=sys.stderr)
+        return 1
     except (OSError, aiohttp.ClientError) as error:
         print(
             f"bench_routers: {error}; are ports {side.base} to {side.base + 128} free? --port-base moves them", file=sys.stderr
@@ -172,6 +198,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--production-stack", metavar="PYTHON", help="an interpreter that has production-stack's router")
     parser.add_argument("--state", type=Path, help="keep cells here, and do not repeat those that are there")
     parser.add_argument("--slice", type=float, default=float("inf"), help="stop after so many seconds; needs --state")
+    parser.add_argument("--model", type=Path, help="the GGUF file of the embedded engines (SmolLM2, as the localnet serves it)")
     parser.add_argument("--port-base", type=int, default=24200)
     options = parser.parse_args()
     options.rounds = options.rounds or (2 if options.quick else 5)

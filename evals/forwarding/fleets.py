@@ -26,9 +26,8 @@ class FleetFailed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What one engine has answered and read: all tokens of its prompts, and those that it did not have to compute."""
+    """What one engine has read: all tokens of its prompts, and those that it did not have to compute."""
 
-    requests: int = 0
     prompt_tokens: int = 0
     cached_tokens: int = 0
 
@@ -61,15 +60,15 @@ class Fleet:
     async def _fake(self, url: str) -> Seen:
         async with self.client.get(f"{url}/fake/stats") as answer:
             said = await answer.json()
-        return Seen(said["requests"], said["prompt_tokens"], said["cached_tokens"])
+        return Seen(said["prompt_tokens"], said["cached_tokens"])
 
     async def _llama(self, url: str) -> Seen:
-        """llama.cpp counts what it computed; a request that is answered has decoded at least once."""
+        """llama.cpp counts the tokens that it computed and those that it did not have to, and no requests."""
         async with self.client.get(f"{url}/metrics") as answer:
             text = await answer.text()
         rows = {row.name: row.value for family in text_string_to_metric_families(text) for row in family.samples}
-        computed = int(rows.get("llamacpp:prompt_tokens_total", 0))
-        return Seen(0, computed, 0)
+        computed, cached = (int(rows[f"llamacpp:prompt_tokens_{name}"]) for name in ("total", "cached_total"))
+        return Seen(computed + cached, cached)
 
 
 @asynccontextmanager

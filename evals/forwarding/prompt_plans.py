@@ -4,6 +4,7 @@
 prefixes than the caches hold, and one prompt in two begins with a system prompt that all share: its holder cannot serve
 them all, and everybody else would have to read it first. `conversations`: turns that contain all turns before, each
 at an entry drawn anew. `rate`: engines that hardly take time, and many requests of 8 KB: what a router's own work costs.
+`embedded`: real engines on this machine's cores, few and slow.
 Arrivals are Poisson. A word is four bytes, the token of a fake engine.
 """
 
@@ -23,7 +24,8 @@ WARM_UP = 0.25
 class Scenario:
     """One kind of traffic: requests a second over the whole fleet, lengths and each engine's cache in tokens.
 
-    Engines take 40 us to read a token, as 8B parameters on a large GPU do."""
+    Fake engines take 40 us to read a token, as 8B parameters on a large GPU do. Real ones are llama.cpp servers with two slots
+    each, whose caches hold one prompt a slot."""
 
     name: str
     rate: float
@@ -36,6 +38,8 @@ class Scenario:
     turns: int = 1
     think_s: float = 0.0
     answer_tokens: int = 8
+    fleet: str = "fake"
+    engines: int = 4
     token_us: float = 40.0
     step_ms: float = 2.0
 
@@ -52,6 +56,7 @@ SCENARIOS = {
         Scenario("conflict", 44, 64, 1.1, 3072, 1024, 49152, shared_by=0.5),
         Scenario("conversations", 40, 400, 0.0, 1024, 384, 65536, turns=6, think_s=1.0),
         Scenario("rate", 250, 48, 0.0, 1792, 256, 65536, answer_tokens=2, token_us=1.0, step_ms=0.1),
+        Scenario("embedded", 0.9, 4, 0.0, 160, 16, 0, answer_tokens=4, fleet="embedded", engines=2),
     )
 }
 

@@ -19,30 +19,25 @@ class Reading:
     at: float
     cpu_s: float
     between: int | None
-    requests: list[int]
-    prompt_tokens: int
+    prompt_tokens: list[int]
     cached_tokens: int
 
     def since(self, before: "Reading") -> "Reading":
         """What came after."""
         between = None if self.between is None or before.between is None else self.between - before.between
-        requests = [after - earlier for after, earlier in zip(self.requests, before.requests, strict=True)]
-        tokens = (self.prompt_tokens - before.prompt_tokens, self.cached_tokens - before.cached_tokens)
-        return Reading(self.at - before.at, self.cpu_s - before.cpu_s, between, requests, *tokens)
+        read = [after - earlier for after, earlier in zip(self.prompt_tokens, before.prompt_tokens, strict=True)]
+        cached = self.cached_tokens - before.cached_tokens
+        return Reading(self.at - before.at, self.cpu_s - before.cpu_s, between, read, cached)
 
     @property
     def hit(self) -> float:
         """The share of the prompts' tokens that engines did not have to read."""
-        return self.cached_tokens / max(1, self.prompt_tokens)
+        return self.cached_tokens / max(1, sum(self.prompt_tokens))
 
     @property
     def spread(self) -> float:
-        """The busiest engine's requests over the mean engine's."""
-        return max(self.requests) / max(1e-9, statistics.fmean(self.requests))
-
-    def per_request(self, amount: float | None) -> float | None:
-        """An amount's share for each request that reached an engine."""
-        return None if amount is None else amount / max(1, sum(self.requests))
+        """The tokens of the busiest engine's prompts over the mean engine's."""
+        return max(self.prompt_tokens) / max(1e-9, statistics.fmean(self.prompt_tokens))
 
 
 @dataclass(slots=True)
@@ -73,9 +68,10 @@ class Cell:
         if self.summary is None or self.counted is None:
             return f"{head} {self.error}"
         said, seen = self.summary, self.counted
+        shares = " ".join(f"{tokens / max(1, sum(seen.prompt_tokens)):.2f}" for tokens in seen.prompt_tokens)
         return (
             f"{head} ttft {said.mean_ttft:7.1f} / {said.p50_ttft:7.1f} / {said.p99_ttft:7.1f} ms, hit {seen.hit:.3f}, "
-            f"{(seen.per_request(seen.cpu_s) or 0) * 1e6:.0f} us, {seen.requests}, failed {said.failures}, "
+            f"{1e6 * seen.cpu_s / max(1, said.requests):.0f} us, engines {shares}, failed {said.failures}, "
             f"late {said.worst_late:.0f} ms {' '.join(said.reasons)}"
         )
 
@@ -88,9 +84,9 @@ FIGURES: dict[str, tuple[str, Callable[[Summary, Reading, Reading], float | None
     "p99_latency": ("ms", lambda said, seen, quiet: said.p99_total),
     "hit": ("", lambda said, seen, quiet: seen.hit),
     "max_over_mean": ("", lambda said, seen, quiet: seen.spread),
-    "cpu_per_request": ("us", lambda said, seen, quiet: (seen.per_request(seen.cpu_s) or 0.0) * 1e6),
+    "cpu_per_request": ("us", lambda said, seen, quiet: 1e6 * seen.cpu_s / max(1, said.requests)),
     "failed": ("%", lambda said, seen, quiet: 100 * said.failures / max(1, said.requests)),
-    "bytes_between": ("B", lambda said, seen, quiet: seen.per_request(seen.between)),
+    "bytes_between": ("B", lambda said, seen, quiet: None if seen.between is None else seen.between / max(1, said.requests)),
     "quiet_bytes": ("B/s", lambda said, seen, quiet: None if quiet.between is None else quiet.between / quiet.at),
     "quiet_cpu": ("ms/s", lambda said, seen, quiet: 1e3 * quiet.cpu_s / quiet.at),
 }
@@ -167,9 +163,8 @@ def show_table(cells: Sequence[Cell], left_out: Mapping[str, str]) -> None:
     """One line for each router and scenario, medians over the rounds; then the goals, and who was left out and why."""
     rounds = len({cell.turn for cell in cells})
     print(f"medians of {rounds} rounds; ttft and latency in ms (mean, with its least and greatest round, p50, p99); CPU of all")
-    print(
-        "processes of a router; hits and requests at the engines; bytes between routers per request, and a second while quiet"
-    )
+    print("processes of a router; hits at the engines, and the busiest engine's prompt tokens over the mean's; bytes between")
+    print("routers per request, and per second of quiet")
     for scenario in dict.fromkeys(cell.scenario for cell in cells):
         print(f"\n{scenario}")
         print(

@@ -124,7 +124,9 @@ async def _knows_all(client: aiohttp.ClientSession, url: str, engines: int) -> b
             said = await answer.json(content_type=None)
     except (aiohttp.ClientError, OSError, TimeoutError, ValueError):
         return False
-    return not isinstance(said, dict) or said.get("healthy_workers", engines) == engines
+    if not isinstance(said, dict):
+        return True
+    return said.get("healthy_workers", engines) == engines and said.get("ready", True) is True
 
 
 async def _end(processes: Sequence[asyncio.subprocess.Process]) -> None:

@@ -17,12 +17,13 @@ def prompts(asks: list[Ask]) -> list[bytes]:
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_a_seed_is_a_plan(name: str) -> None:
     scenario = SCENARIOS[name]
-    first, again, other = (plan(scenario, 2.0, 4, seed, "fake") for seed in (1, 1, 2))
+    seconds = 80 / scenario.rate
+    first, again, other = (plan(scenario, seconds, 4, seed, "fake") for seed in (1, 1, 2))
     assert first == again and first != other
     assert [ask.due_s for ask in first] == sorted(ask.due_s for ask in first)
     assert {ask.entry for ask in first} == {0, 1, 2, 3}
-    assert [ask.counted for ask in first] == [ask.due_s >= 0.5 for ask in first]
-    assert 0.6 < len(first) / (2.0 * scenario.rate) < 1.4
+    assert [ask.counted for ask in first] == [ask.due_s >= seconds / 4 for ask in first]
+    assert 0.6 < len(first) / 80 < 1.4
 
 
 def test_half_of_the_conflict_shares_one_system_prompt() -> None:

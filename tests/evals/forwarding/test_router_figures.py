@@ -13,16 +13,15 @@ def cell(
     router: str, ttft: float, *, scenario: str = CONFLICT, turn: int = 0, between: int | None = 0, cpu: float = 0.01
 ) -> Cell:
     said = Summary(100, 0, ttft, ttft, 4 * ttft, 2 * ttft, 8 * ttft, 1.0, ())
-    seen = Reading(7.5, cpu, between, [40, 20, 20, 20], 1000, 600)
-    return Cell(scenario, router, turn, said, seen, Reading(1.0, 0.0, 0, [0] * 4, 0, 0))
+    seen = Reading(7.5, cpu, between, [400, 200, 200, 200], 600)
+    return Cell(scenario, router, turn, said, seen, Reading(1.0, 0.0, 0, [0] * 4, 0))
 
 
 def test_a_reading_is_compared_with_an_earlier_one() -> None:
-    seen = Reading(9.0, 2.0, 500, [10, 30], 100, 50).since(Reading(4.0, 1.0, 100, [10, 10], 20, 10))
-    assert seen == Reading(5.0, 1.0, 400, [0, 20], 80, 40)
-    assert (seen.hit, seen.spread, seen.per_request(seen.between)) == (0.5, 2.0, 20.0)
-    unseen = Reading(9.0, 2.0, None, [1, 1], 1, 1).since(seen)
-    assert unseen.between is None and unseen.per_request(unseen.between) is None
+    seen = Reading(9.0, 2.0, 500, [10, 90], 50).since(Reading(4.0, 1.0, 100, [10, 10], 10))
+    assert seen == Reading(5.0, 1.0, 400, [0, 80], 40)
+    assert (seen.hit, seen.spread) == (0.5, 2.0)
+    assert Reading(9.0, 2.0, None, [1, 1], 1).since(seen).between is None
 
 
 def test_the_best_of_the_others_is_the_one_to_beat() -> None:
