@@ -46,6 +46,8 @@ REASONS = (
     "not-for-us",
     "clock",
     "equivocation",
+    "untrusted",
+    "too-often",
 )
 
 

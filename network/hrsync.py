@@ -105,7 +105,7 @@ class Sync:
         for replica in self.replicas.values():
             if generation in replica.skipped:
                 replica.skipped.discard(generation)
-                replica.sequence = 0
+                replica.sequence, replica.contact_at = 0, float("-inf")
                 replica.recent.clear()
 
     def post_for(self, peer: bytes, wall_ms: int) -> bytes:
@@ -158,6 +158,10 @@ class Sync:
         have = replica.sequence if replica.incarnation == hello.incarnation else 0
         ack = Ack(replica.incarnation, replica.sequence, self.journal.incarnation, self.journal.sequence, self.terms)
         return Received(ack, hello.origin, have < hello.head and have + 1 < hello.oldest)
+
+    def caller(self, raw: bytes, wall_ms: int) -> bytes:
+        """Whose Hello to us this is. Raises Refused for nobody's."""
+        return self._checked_hello(decode_signed(raw), wall_ms).origin
 
     def on_snapshot_request(self, raw: bytes, wall_ms: int) -> bytes:
         """Our signed snapshot for a live node of the group. Raises Refused for anybody else."""

@@ -4,11 +4,14 @@ Pure: writes the own paths into the shared index and their changes into the jour
 """
 
 from collections import OrderedDict
+from collections.abc import Callable
 
+from network.fingerprint import ChunkPlan
 from network.hrdelta import ChangeKind
 from network.hrindex import Held, HRIndex
 from network.hrjournal import Journal
 from network.hrsync import MAX_HELD_NODES
+from network.sentry import Sentry
 from serving_node.experience import SHORTFALL_TOKENS, Experience
 
 REFRESH_S = 60.0
@@ -23,13 +26,16 @@ class Claims:
     What is held under a salt is claimed under it.
     """
 
-    __slots__ = ("_admitted", "_experience", "_index", "_journal", "_own")
+    __slots__ = ("_admitted", "_experience", "_index", "_journal", "_own", "_sentry")
 
-    def __init__(self, own: bytes, index: HRIndex, journal: Journal, experience: Experience) -> None:
+    def __init__(
+        self, own: bytes, index: HRIndex, journal: Journal, experience: Experience, sentry: Sentry | None = None
+    ) -> None:
         self._own = own
         self._index = index
         self._journal = journal
         self._experience = experience
+        self._sentry = sentry
         self._admitted: OrderedDict[bytes, tuple[float, int, float]] = OrderedDict()
 
     def admitted(self, packed: bytes, now: float, *, share: bool, salt: bytes = b"") -> None:
@@ -44,6 +50,7 @@ class Claims:
             self._admitted[path] = (now, held.tokens if held else 0, now - held.touched if held else 0.0)
         if len(self._admitted) > REMEMBERED_ADMISSIONS:
             self._admitted.popitem(last=False)
+        self._watch(packed, held.tokens if held else 0)
         self._hold(path, held, now)
 
     def served(self, packed: bytes, cached_tokens: int, now: float, *, share: bool, salt: bytes = b"") -> None:
@@ -67,14 +74,17 @@ class Claims:
 
     def keep_within(self, cache_tokens: int) -> None:
         """Drops our least recently used paths beyond what the engine's cache can hold (0: unknown), and tells."""
-        plan = self._index.plan
         for number in self._index.generations():
-            tree = self._index.tree(number)
+            tree, plan = self._index.tree(number), self._index.space(number).plan
             cut = tree.trim(self._own, OWN_NODES, lambda depth: 1) if tree.held(self._own) > OWN_NODES else []
             if cache_tokens:
-                cut += tree.trim(self._own, cache_tokens, lambda depth: plan.tokens(depth) - plan.tokens(depth - 1))
+                cut += tree.trim(self._own, cache_tokens, _weight(plan))
             for path in cut:
                 self._journal.record(number, ChangeKind.DROP, path)
+
+    def _watch(self, packed: bytes, held: int) -> None:
+        if self._sentry is not None:
+            self._sentry.observe(packed, held, self._index.plan)
 
     def _hold(self, path: bytes, held: Held | None, now: float) -> None:
         if not path:
@@ -90,3 +100,8 @@ class Claims:
             path, keep = space.path(packed, salt), space.plan.depth(cached_tokens)
             if self._index.tree(number).remove_path(path[: keep + 1], self._own):
                 self._journal.record(number, ChangeKind.DROP, path[: keep + 1])
+
+
+def _weight(plan: ChunkPlan) -> Callable[[int], int]:
+    """The tokens in the chunk at a depth."""
+    return lambda depth: plan.tokens(depth) - plan.tokens(depth - 1)

@@ -16,6 +16,7 @@ from network.errors import ConfigError
 from network.fingerprint import TOKEN_BYTES, ChunkPlan, Unit, generation, pack_tokens
 from network.hrindex import Held, HRIndex
 from network.hrsync import Sync
+from network.sentry import Sentry
 from serving_node.beliefs import Beliefs
 from serving_node.breaker import Fault
 from serving_node.claims import Claims
@@ -49,6 +50,7 @@ class Forwarder:
         plan: ChunkPlan | None = None,
         *,
         unit: Unit = Unit.TOKENS,
+        sentry: Sentry | None = None,
     ) -> None:
         if policy not in POLICIES:
             raise ConfigError(f"routing.policy {policy!r} is unknown; choose one of {', '.join(POLICIES)}")
@@ -58,7 +60,7 @@ class Forwarder:
         self.index = HRIndex(directory.record.chain_id, group, plan, unit=unit)
         self.sync = Sync(own, signing, self.index, incarnation)
         self.experience = Experience()
-        self.claims = Claims(own, self.index, self.sync.journal, self.experience)
+        self.claims = Claims(own, self.index, self.sync.journal, self.experience, sentry)
         self.beliefs = Beliefs(own, self.sync, self.experience)
         self.decisions = DecisionLog()
         self._rng = rng
@@ -82,6 +84,11 @@ class Forwarder:
         if directory.hash != self._directory.hash:
             self._read(directory)
         self._directory = directory
+
+    def adopt_terms(self, number: int, plan: ChunkPlan, secret: bytes) -> None:
+        """The group's chunk plan and secret for a generation: what was known in another space of it is learned anew."""
+        for changed in self.index.adopt(number, plan, secret):
+            self.sync.changed_space(changed)
 
     def decide(
         self, prompt: Prompt, now: float, *, no_share: bool = False, salt: bytes = b"", session: bytes = b""

@@ -10,21 +10,27 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 
-import aiohttp
 from aiohttp import web
 from prometheus_client import REGISTRY, CollectorRegistry
 
 from network.aio.dialer import UNREACHABLE, Dialer
+from network.chain_records import DirectoryEntry
 from network.codec import decode, encode
 from network.crypto import SigningKey
 from network.directory import Directory
 from network.errors import PlanetServeError
 from network.fingerprint import ChunkPlan, Unit
+from network.hpke import Opener
 from network.hrdelta import MAX_POST, MAX_SNAPSHOT, Ack, Refused
+from network.hrterms import SECRET_LENGTH
 from network.ids import NodeId
+from network.sentry import Sentry
+from network.terms_book import TermsBook
+from serving_node.aio.group_http import GroupHttp, bounded, hello_in, wall_ms, words
 from serving_node.aio.group_metrics import GroupMetrics
 from serving_node.aio.mind import Mind
 from serving_node.aio.route_metrics import RouteMetrics
+from serving_node.aio.terms import TermsExchange
 from serving_node.breaker import Fault
 from serving_node.forwarder import Forwarder
 from serving_node.routing import Decision
@@ -36,9 +42,8 @@ ANTI_ENTROPY_S = 30.0
 DIRECTORY_S = 2.0
 RETRY_FIRST_S, RETRY_MOST_S = 1.0, 60.0
 SNAPSHOT_PAUSE_S = 2.0
-TIMEOUT = aiohttp.ClientTimeout(total=5.0)
 MAX_ACK = 256
-STATUS = {"oversized": 413, "garbage": 400, "clock": 400}
+STATUS = {"oversized": 413, "garbage": 400, "clock": 400, "too-often": 429}
 
 
 class _Peer:
@@ -69,19 +74,24 @@ class Group(Mind):
         registry: CollectorRegistry | None = None,
         plan: ChunkPlan | None = None,
         unit: Unit = Unit.TOKENS,
+        opener: Opener | None = None,
         flush_s: float = FLUSH_S,
         anti_entropy_s: float = ANTI_ENTROPY_S,
     ) -> None:
         self._rng = rng
-        self._dialer = dialer
+        self._http = GroupHttp(dialer)
         self._flush_s = flush_s
         self._anti_entropy_s = anti_entropy_s
         incarnation = time.time_ns() // 1_000_000
-        forwarder = Forwarder(own, signing, directory(), group, policy, rng, incarnation, plan, unit=unit)
+        plan = plan or ChunkPlan()
+        sentry = Sentry(rng(SECRET_LENGTH), plan)
+        forwarder = Forwarder(own, signing, directory(), group, policy, rng, incarnation, plan, unit=unit, sentry=sentry)
         registry = registry or REGISTRY
         super().__init__(
             forwarder, directory, GroupMetrics(forwarder, registry), RouteMetrics(forwarder, registry), self._wake_for_news
         )
+        book = TermsBook(own, signing, group, plan, opener or Opener(), rng)
+        self.terms = TermsExchange(forwarder, book, sentry, plan, rng(SECRET_LENGTH), lambda: self._wake.set())
         self._peers: dict[bytes, _Peer] = {}
         self._wake = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -89,7 +99,11 @@ class Group(Mind):
 
     def routes(self) -> list[web.RouteDef]:
         """What the sidecar's server answers for us."""
-        return [web.post("/group/delta", self._on_delta), web.get("/group/snapshot", self._on_snapshot)]
+        return [
+            web.post("/group/delta", self._on_delta),
+            web.get("/group/snapshot", self._on_snapshot),
+            web.get("/group/terms", self._on_terms),
+        ]
 
     async def start(self) -> None:
         """Starts speaking: first to ask every peer where its log stands."""
@@ -101,7 +115,7 @@ class Group(Mind):
         tasks = [*self._tasks, *([self._loop] if self._loop else [])]
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, self.terms.close(), return_exceptions=True)
 
     def _wake_for_news(self) -> None:
         if self.forwarder.sync.journal.dirty:
@@ -123,6 +137,7 @@ class Group(Mind):
             for gone in set(self._peers) - set(sync.replicas):
                 del self._peers[gone]
             now = time.monotonic()
+            self.terms.tick(self._directory(), now, self._fetch_terms)
             for node in sync.replicas:
                 peer = self._peers.setdefault(node, _Peer())
                 if not peer.busy and now >= peer.retry_at and self._due(node, now):
@@ -131,7 +146,9 @@ class Group(Mind):
 
     def _due(self, node: bytes, now: float) -> bool:
         replica = self.forwarder.sync.replicas[node]
-        return replica.acked < self.forwarder.sync.journal.sequence or now >= replica.contact_at + self._anti_entropy_s
+        if replica.acked < self.forwarder.sync.journal.sequence or self.terms.news_for(node):
+            return True
+        return now >= replica.contact_at + self._anti_entropy_s
 
     async def _sleep(self, now: float) -> None:
         """Until something changes, or the earliest retry or comparison is due."""
@@ -140,7 +157,7 @@ class Group(Mind):
         until = now + min(DIRECTORY_S, self._anti_entropy_s)
         for node, peer in self._peers.items():
             if not peer.busy:
-                behind = replicas[node].acked < self.forwarder.sync.journal.sequence
+                behind = replicas[node].acked < self.forwarder.sync.journal.sequence or self.terms.news_for(node)
                 due = now if behind else replicas[node].contact_at + self._anti_entropy_s
                 until = min(until, max(due, peer.retry_at))
         try:
@@ -166,7 +183,7 @@ class Group(Mind):
             peer.retry_at = time.monotonic() + peer.pause * (0.75 + jitter / 2)
             self.metrics.failed()
             self.forwarder.sync.on_silence(node)
-            fields = {"peer": node.hex(), "reason": _words(error), "again_in_s": peer.pause}
+            fields = {"peer": node.hex(), "reason": words(error), "again_in_s": peer.pause}
             log.info("a peer could not be brought up to date; trying again", extra={"fields": fields})
         finally:
             peer.busy = False
@@ -182,12 +199,15 @@ class Group(Mind):
         progress = -1
         while node in sync.replicas and progress < sync.replicas[node].acked:
             progress = sync.replicas[node].acked
-            raw = sync.post_for(node, _wall_ms())
+            raw, named = sync.post_for(node, wall_ms()), sync.terms
             started = time.monotonic()
-            answer = await self._request("POST", node, "/group/delta", MAX_ACK, data=raw)
+            answer = await self._http.post(self._entry(node), "/group/delta", MAX_ACK, raw)
             self.forwarder.saw_rtt(node, time.monotonic() - started)
             self.metrics.sent(len(raw))
-            if sync.on_ack(node, decode(Ack, answer), time.monotonic()):
+            behind = sync.on_ack(node, decode(Ack, answer), time.monotonic())
+            self.terms.told(node, named)
+            self.terms.heard(node, time.monotonic(), self._fetch_terms)
+            if behind:
                 await self._fetch_snapshot(node, peer)
             if node not in sync.replicas or sync.replicas[node].acked >= sync.journal.sequence:
                 return
@@ -199,41 +219,31 @@ class Group(Mind):
         if node not in sync.replicas or now < peer.snapshot_at:
             return
         peer.snapshot_at = now + SNAPSHOT_PAUSE_S
-        headers = {"x-planetserve-hello": sync.hello_for(node, _wall_ms()).hex()}
-        raw = await self._request("GET", node, "/group/snapshot", MAX_SNAPSHOT + 128, headers=headers)
+        hello = sync.hello_for(node, wall_ms())
+        raw = await self._http.get(self._entry(node), "/group/snapshot", MAX_SNAPSHOT + 128, hello)
         try:
             sync.on_snapshot(node, raw, time.monotonic())
         except Refused as refused:
             self.metrics.refused(refused.reason)
             raise
 
-    async def _request(
-        self,
-        method: str,
-        node: bytes,
-        path: str,
-        limit: int,
-        *,
-        data: bytes | None = None,
-        headers: dict[str, str] | None = None,
-    ) -> bytes:
-        """One exchange with a peer. Raises when it fails, is refused, or answers with more than `limit` bytes."""
+    async def _fetch_terms(self, node: bytes, hello: bytes, limit: int) -> bytes:
+        return await self._http.get(self._entry(node), "/group/terms", limit, hello)
+
+    def _entry(self, node: bytes) -> DirectoryEntry:
         entry = self.forwarder.entries.get(node)
         if entry is None:
             raise PlanetServeError("the peer has left the directory")
-        async with self._dialer.request(method, entry, path, data=data, headers=headers, timeout=TIMEOUT) as answer:
-            raw = await _bounded(answer.content, limit)
-            if answer.status != 200:
-                raise PlanetServeError(f"it answered {answer.status}")
-            return raw
+        return entry
 
     async def _on_delta(self, request: web.Request) -> web.Response:
         return await self._guarded(self._take_post(request))
 
     async def _take_post(self, request: web.Request) -> web.Response:
-        raw = await _bounded(request.content, MAX_POST)
-        received = self.mind().sync.on_post(raw, time.monotonic(), _wall_ms())
+        raw = await bounded(request.content, MAX_POST)
+        received = self.mind().sync.on_post(raw, time.monotonic(), wall_ms())
         self.metrics.received(len(raw))
+        self.terms.heard(received.origin, time.monotonic(), self._fetch_terms)
         if received.needs_snapshot:
             peer = self._peers.setdefault(received.origin, _Peer())
             task = asyncio.create_task(self._catch_up(received.origin, peer))
@@ -246,18 +256,23 @@ class Group(Mind):
             await self._fetch_snapshot(node, peer)
         except (*UNREACHABLE, PlanetServeError) as error:
             self.metrics.failed()
-            fields = {"peer": node.hex(), "reason": _words(error)}
+            fields = {"peer": node.hex(), "reason": words(error)}
             log.info("a peer's snapshot could not be fetched; the next exchange asks again", extra={"fields": fields})
 
     async def _on_snapshot(self, request: web.Request) -> web.Response:
         return await self._guarded(self._give_snapshot(request))
 
     async def _give_snapshot(self, request: web.Request) -> web.Response:
-        try:
-            hello = bytes.fromhex(request.headers.get("x-planetserve-hello", ""))
-        except ValueError as error:
-            raise Refused("garbage", "a hello that is no hexadecimal") from error
-        raw = self.mind().sync.on_snapshot_request(hello, _wall_ms())
+        raw = self.mind().sync.on_snapshot_request(hello_in(request), wall_ms())
+        return web.Response(body=raw, content_type="application/octet-stream")
+
+    async def _on_terms(self, request: web.Request) -> web.Response:
+        return await self._guarded(self._give_terms(request))
+
+    async def _give_terms(self, request: web.Request) -> web.Response:
+        self.mind()
+        self.terms.follow(self._directory())
+        raw = self.terms.answer(hello_in(request), wall_ms(), time.monotonic())
         return web.Response(body=raw, content_type="application/octet-stream")
 
     async def _guarded(self, work: Awaitable[web.Response]) -> web.Response:
@@ -271,26 +286,6 @@ class Group(Mind):
                 logging.WARNING if refused.reason == "equivocation" else logging.DEBUG, "group message refused: %s", refused
             )
             return web.json_response({"error": refused.reason}, status=STATUS.get(refused.reason, 403))
-
-
-async def _bounded(stream: aiohttp.StreamReader, limit: int) -> bytes:
-    """The whole body, read no further than one byte past the limit. Raises Refused."""
-    body = bytearray()
-    while len(body) <= limit:
-        piece = await stream.read(limit + 1 - len(body))
-        if not piece:
-            return bytes(body)
-        body += piece
-    raise Refused("oversized", f"more than {limit} bytes")
-
-
-def _words(error: Exception) -> str:
-    """What went wrong; a timeout has no words of its own."""
-    return str(error) or type(error).__name__
-
-
-def _wall_ms() -> int:
-    return time.time_ns() // 1_000_000
 
 
 def _tell_death(task: asyncio.Task[None]) -> None:

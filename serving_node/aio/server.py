@@ -61,6 +61,7 @@ class Sidecar:
         registry = CollectorRegistry()
         group = config.engine.group
         self._dialer = dialer_of(node)
+        self._cloves = CloveServer(keys.onion.current.x25519, self._on_cloves, os.urandom, limits=config.limits)
         self._group = Group(
             keys.node_id,
             keys.signing,
@@ -70,6 +71,7 @@ class Sidecar:
             os.urandom,
             self._dialer,
             registry=registry,
+            opener=self._cloves.opener,
         )
         engine.on_restart = self._group.observe_engine_restarted
         self._peers = PeerClient(self._dialer)
@@ -86,7 +88,6 @@ class Sidecar:
         )
         metrics.watch(self._answering.admission)
         self._inflight: set[asyncio.Task[None]] = set()
-        self._cloves = CloveServer(keys.onion.current.x25519, self._on_cloves, os.urandom, limits=config.limits)
         self._keeper = KeyKeeper(node.keys, keys, self._entry, self._use_keys, os.urandom, hybrid=True)
         self._keeper.start()
         gate = ForwardGate(keys.node_id, group, lambda: self._chain.directory_now)
