@@ -162,12 +162,13 @@ class Beliefs:
             self._report = load_report(self._load, self._latency.value, self._price.token_s)
         return self._report
 
-    def sampled(self, load: EngineLoad, now: float) -> None:
-        """Our engine's newest load. Absurd figures are counted, and the ones before them kept."""
+    def sampled(self, load: EngineLoad, now: float) -> bool:
+        """Our engine's newest load. Absurd figures are counted, and the ones before them kept: False."""
         if not plausible(load):
             self.absurd_samples += 1
-            return
+            return False
         self._load, self._load_at, self._report = load, now, None
+        return True
 
     def served(self, uncached_tokens: int, prefill_s: float, latency_s: float | None) -> None:
         """Our engine has answered: learns the price of a token and how long an answer takes."""

@@ -165,11 +165,16 @@ class Forwarder:
         """Our engine has started anew, with an empty cache: nothing of it is claimed any more."""
         self.claims.void()
 
-    def set_load(self, load: EngineLoad, now: float) -> None:
-        """The engine's newest sample: told to peers when it differs, and the bound on what we may claim to hold."""
-        self.beliefs.sampled(load, now)
+    def set_load(self, load: EngineLoad, now: float) -> bool:
+        """The engine's newest sample: told to peers when it differs, and the bound on what we may claim to hold.
+
+        False when it is absurd: it is counted, and the one before it stands.
+        """
+        if not self.beliefs.sampled(load, now):
+            return False
         self._report()
         self.claims.keep_within(load.cache_tokens)
+        return True
 
     def saw_rtt(self, node: bytes, seconds: float) -> None:
         """One round trip to a peer."""

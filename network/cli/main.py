@@ -21,6 +21,7 @@ MODULES = {
     "doctor": "network.cli.doctor",
     "requests": "network.cli.requests",
     "rest": "network.rest",
+    "route": "network.cli.route",
 }
 OPERATOR = "abci_app.cli"  # everything about a validator but running it
 USAGE = 2
@@ -36,6 +37,7 @@ A decentralised, anonymous, verifiable network for serving open language models.
   tx          write to the ledger: register, update, retire, propose, vote
   keys        a node's keys: new, show; a gateway's API keys: api
   requests    where the time of the gateway's last requests went
+  route       explain: why a model node's last prompts went where they went, and what came of it
   doctor      look a relay, model node or gateway over: clock, chain, listing, reachability, path sets, and what to do
   validator   init, start, status, doctor, reset, rollback, snapshot, restore, export, guard, upgrade, systemd
   relay       start: run a relay

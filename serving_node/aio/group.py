@@ -42,6 +42,7 @@ ANTI_ENTROPY_S = 30.0
 DIRECTORY_S = 2.0
 RETRY_FIRST_S, RETRY_MOST_S = 1.0, 60.0
 SNAPSHOT_PAUSE_S = 2.0
+FAREWELL_S = 1.0
 MAX_ACK = 256
 STATUS = {"oversized": 413, "garbage": 400, "clock": 400, "too-often": 429}
 
@@ -116,6 +117,18 @@ class Group(Mind):
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, self.terms.close(), return_exceptions=True)
+
+    async def farewell(self) -> None:
+        """Tells every peer that hears us what is new, at once; who cannot be told in time will notice our silence."""
+        sync = self.mind().sync
+        self.metrics.deltas_made(sync.journal.flush())
+        near = [node for node, replica in sync.replicas.items() if replica.reachable]
+        told = [self._deliver(node, self._peers.setdefault(node, _Peer())) for node in near]
+        try:
+            async with asyncio.timeout(FAREWELL_S):
+                await asyncio.gather(*told, return_exceptions=True)
+        except TimeoutError:
+            log.info("some peers have not heard that this node stops")
 
     def _wake_for_news(self) -> None:
         if self.forwarder.sync.journal.dirty:

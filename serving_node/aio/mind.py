@@ -114,10 +114,15 @@ class Mind:
         self.mind().engine_restarted()
         self._stir()
 
-    def set_load(self, load: EngineLoad) -> None:
-        """Call with every sample of the engine's metrics; peers hear of it when it differs."""
-        self.mind().set_load(load, time.monotonic())
+    def observe_absurd_sample(self) -> None:
+        """Call when the engine's metrics were no numbers: counted."""
+        self.forwarder.beliefs.absurd_samples += 1
+
+    def set_load(self, load: EngineLoad) -> bool:
+        """Call with every sample of the engine's metrics; peers hear of it when it differs. False: absurd, and refused."""
+        taken = self.mind().set_load(load, time.monotonic())
         self._stir()
+        return taken
 
     def mind(self) -> Forwarder:
         """The forwarder, brought up to the newest directory."""

@@ -207,13 +207,24 @@ class Sidecar:
                 sample = await self._engine.sample()
             except ServeError as error:
                 log.warning("the engine's figures could not be read", extra={"fields": {"reason": error.message}})
-            self._group.set_load(admission.load(sample, self._config.engine.context))
+            except (ValueError, OverflowError) as error:
+                self._group.observe_absurd_sample()
+                log.warning("the engine's figures are none; our own counts stand", extra={"fields": {"reason": error}})
+            self._tell_load(sample)
             await asyncio.sleep(LOAD_PAUSE_S)
 
+    def _tell_load(self, sample: EngineSample) -> None:
+        """An engine that says nothing, or what no engine can have measured, is known by what we gave it."""
+        admission, context = self._answering.admission, self._config.engine.context
+        if not self._group.set_load(admission.load(sample, context)):
+            self._group.set_load(admission.load(EngineSample(), context))
+
     async def _drain(self) -> None:
-        """Refuse what is new, and wait for what runs."""
+        """Refuse what is new, say so to the group, and wait for what runs."""
         self._answering.admission.draining = True
         until = time.monotonic() + DRAIN_S
+        self._tell_load(EngineSample())
+        await self._group.farewell()
         if self._inflight:
             log.info("draining", extra={"fields": {"requests": len(self._inflight)}})
         while self._inflight and time.monotonic() < until:

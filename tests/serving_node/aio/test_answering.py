@@ -2,8 +2,12 @@
 
 import asyncio
 import json
+import time
 from dataclasses import replace
 from typing import Any
+
+from aiohttp import web
+from aiohttp.test_utils import TestClient, TestServer
 
 from network.codec import decode, encode
 from network.crypto import verify
@@ -21,6 +25,8 @@ from network.inference import (
     statement_bytes,
 )
 from serving_node.aio import peers
+from serving_node.breaker import State
+from serving_node.generation import EngineSample
 
 NONCE = bytes(range(32))
 BODY = {"messages": [{"role": "user", "content": "Hi"}]}
@@ -233,6 +239,61 @@ async def test_a_peer_that_fails_before_its_first_text_is_replaced(net: Any, fak
         assert final(await first.ask(encode(request()))).route == (first.id,)
 
 
+async def test_an_own_engine_that_fails_before_its_first_text_is_replaced_by_a_peer(net: Any, fake_llama: Any) -> None:
+    first = await net.add(policy="none", llama=fake_llama(fail=500))
+    second = await net.add(llama=fake_llama(text="From afar"))
+    await net.meet()
+    frames = await first.ask(encode(request()))
+    assert text_of(frames) == "From afar" and final(frames).route == (first.id, second.id)
+    (row, *_) = first.group.forwarder.decisions.explain(0.0, 1)
+    assert [(end["node_id"], end["failure"]) for end in row["outcomes"]] == [(first.id.hex(), "broken"), (second.id.hex(), "")]
+
+
+async def test_a_full_node_hands_over_before_it_refuses(net: Any, fake_llama: Any) -> None:
+    first = await net.add(policy="none", slots=1, llama=fake_llama(delay_s=0.01))
+    second = await net.add(slots=1, llama=fake_llama(delay_s=0.01))
+    await net.meet()
+    replies = await asyncio.gather(*(first.ask(encode(request())) for _ in range(24)))
+    routes = [final(frames).route[-1] for frames in replies if frames[-1].kind == FrameKind.FINAL]
+    assert routes.count(first.id) == 9 and routes.count(second.id) >= 1
+    assert {failure(frames).code for frames in replies if frames[-1].kind == FrameKind.FAILED} <= {"overloaded"}
+    assert first.group.forwarder.beliefs.bookings.open(second.id) == 0
+
+
+async def test_a_peer_that_fails_again_and_again_gets_nothing_for_a_while(net: Any, fake_llama: Any) -> None:
+    first = await net.add(policy="round-robin")
+    second = await net.add(llama=fake_llama(fail=500))
+    await net.meet()
+    for _ in range(12):
+        assert final(await first.ask(encode(request()))).route[-1] == first.id
+    assert len(second.llama.asked) == 3
+    assert first.group.forwarder.beliefs.breakers(State.OPEN, time.monotonic()) == 1
+
+
+async def test_a_draining_node_says_so_and_gets_nothing_new(net: Any) -> None:
+    first = await net.add(policy="round-robin")
+    second = await net.add()
+    await net.meet()
+    second.answering.admission.draining = True
+    second.group.set_load(second.answering.admission.load(EngineSample(), 0))
+    await second.group.farewell()
+    for _ in range(4):
+        assert final(await first.ask(encode(request()))).route == (first.id,)
+    assert not second.llama.asked
+
+
+async def test_the_operator_may_ask_why(net: Any) -> None:
+    node = await net.add()
+    final(await node.ask(encode(request())))
+    status, told = await get(node.group.ops_routes(), "/decisions?last=5")
+    (row,) = told["decisions"]
+    assert (status, told["node_id"], told["names"]) == (200, node.id.hex(), {node.id.hex(): "model-0"})
+    assert row["prompt_tokens"] == len(b"user: Hi\n") and row["outcomes"][0]["cached_tokens"] == 4
+    assert "Hi" not in json.dumps(told)
+    assert (await get(node.group.ops_routes(), "/decisions?last=x"))[0] == 400
+    assert (await get(node.group.ops_routes(), "/decisions?id=99"))[1]["decisions"] == []
+
+
 async def test_a_peer_lost_in_mid_answer_is_an_error_not_silence(net: Any, fake_llama: Any) -> None:
     first = await net.add(policy="round-robin")
     await net.add(llama=fake_llama(break_off=True))
@@ -281,6 +342,14 @@ async def test_an_untrusted_peer_gets_nothing_but_answers_what_enters_there(net:
     for _ in range(3):
         assert final(await first.ask(encode(request()))).route == (first.id,)
         assert final(await second.ask(encode(request()))).route == (second.id,)
+
+
+async def get(routes: list[web.RouteDef], path: str) -> tuple[int, Any]:
+    """Status and document of one request to the operator's port."""
+    app = web.Application()
+    app.add_routes(routes)
+    async with TestClient(TestServer(app)) as client, client.get(path) as answer:
+        return answer.status, await answer.json()
 
 
 async def until(condition: Any) -> None:
