@@ -8,10 +8,8 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from evals.forwarding.engines import Job
-from evals.forwarding.simulator import Choice, Prompt, Simulation
+from evals.forwarding.simulator import Choice, Flight, Prompt, Simulation
 from evals.forwarding.traces import Request, prefix_tokens
-from serving_node.admission import Ticket
 from serving_node.load_factor import EngineLoad
 
 MATCH_SHARE, LOAD_GAP, LOAD_RATIO = 0.3, 64, 1.5
@@ -121,21 +119,33 @@ class Central:
         self._sent[best.node].update(request.blocks)
         self._active[best.node][request.number] = request
         self._coming[best.node][request.number] = request
-        return Choice(tuple(view.node for view in ranked), best.cached_tokens, best.cached_tokens, outside=True)
+        order = [view.node for view in ranked]
+        return Choice(best.node, best.cached_tokens, best.cached_tokens, order, outside=True)
 
     def admitted(self, node: int, prompt: Prompt, now: float) -> None:
         """From here on the engine's own queue shows it."""
         self._coming[node].pop(prompt.request.number, None)
 
-    def served(self, node: int, prompt: Prompt, job: Job, ticket: Ticket, now: float) -> None:
+    def served(self, node: int, flight: Flight, now: float) -> None:
         """One request less."""
-        self._active[node].pop(job.request.number, None)
+        self._active[node].pop(flight.prompt.request.number, None)
 
-    def answered(self, entry: int, choice: Choice, job: Job, ttft_s: float, now: float) -> None:
+    def answered(self, node: int, flight: Flight, ttft_s: float, now: float) -> None:
         """Nothing to learn."""
 
-    def failed(self, entry: int, choice: Choice, now: float) -> None:
-        """Nothing to learn."""
+    def failed(self, node: int, flight: Flight, full: bool, now: float) -> None:
+        """The request is not there."""
+        for where in (self._active, self._coming):
+            where[node].pop(flight.prompt.request.number, None)
+
+    def next_best(self, flight: Flight, now: float) -> int | None:
+        """The next in the order of the decision."""
+        for node in flight.choice.note:
+            if node not in flight.tried:
+                self._active[node][flight.prompt.request.number] = flight.prompt.request
+                self._coming[node][flight.prompt.request.number] = flight.prompt.request
+                return int(node)
+        return None
 
     def loaded(self, node: int, load: EngineLoad, now: float) -> None:
         """Nothing to learn."""

@@ -9,15 +9,14 @@ import random
 from copy import copy
 from typing import cast
 
-from evals.forwarding.engines import Job
-from evals.forwarding.simulator import Choice, Prompt, Simulation
+from evals.forwarding.simulator import Choice, Flight, Prompt, Simulation
 from network.chain_records import DirectoryEntry, DirectoryRecord
 from network.crypto import SigningKey
 from network.directory import Directory
 from network.hrindex import Held, HRIndex
 from network.hrsync import Sync
 from network.ids import Role, node_id
-from serving_node.admission import Ticket
+from serving_node.breaker import Fault
 from serving_node.forwarder import Forwarder
 from serving_node.load_factor import EngineLoad
 from serving_node.routing import Decision
@@ -59,34 +58,46 @@ class Members:
         self.minds = [self._mind(number, 0.0) for number in range(self.fleet.nodes)]
 
     def decide(self, entry: int, prompt: Prompt, now: float) -> Choice:
-        """The entry's own forwarder decides; if its choice fails, the others follow in the order it would try them."""
+        """The entry's own forwarder decides."""
         decision = self.minds[entry].decide(prompt.tokens, now)
-        others = sorted(decision.candidates, key=lambda candidate: candidate.predicted_ttft_s)
-        order = [decision.node_id, *(each.node_id for each in others if each.node_id != decision.node_id)]
-        held = next((each.held_tokens for each in decision.candidates if each.node_id == decision.node_id), 0)
-        numbers = tuple(self._number[node] for node in order)
-        return Choice(numbers, min(held, prompt.request.prompt_tokens), decision.predicted_cached_tokens, decision)
+        chosen = decision.candidate(decision.node_id)
+        held = min(chosen.held_tokens, prompt.request.prompt_tokens) if chosen else 0
+        return Choice(self._number[decision.node_id], held, decision.predicted_cached_tokens, decision)
 
     def admitted(self, node: int, prompt: Prompt, now: float) -> None:
         """The node claims the prompt."""
         self.minds[node].admitted(prompt.tokens, now)
 
-    def served(self, node: int, prompt: Prompt, job: Job, ticket: Ticket, now: float) -> None:
+    def served(self, node: int, flight: Flight, now: float) -> None:
         """The node learns what its engine had cached, and how long it took."""
-        assert ticket.started_at is not None
-        ttft, queued = job.first_at - ticket.admitted_at, ticket.started_at - ticket.admitted_at
-        latency = now - ticket.started_at
-        self.minds[node].served(prompt.tokens, job.cached_tokens, ttft, now, queue_s=queued, latency_s=latency)
+        ticket, job = flight.ticket, flight.job
+        assert ticket is not None and ticket.started_at is not None and job is not None
+        self.minds[node].served(
+            flight.prompt.tokens,
+            job.cached_tokens,
+            job.first_at - ticket.admitted_at,
+            now,
+            queue_s=ticket.started_at - ticket.admitted_at,
+            latency_s=now - ticket.started_at,
+            decision=_decision(flight) if node == flight.entry else None,
+        )
 
-    def answered(self, entry: int, choice: Choice, job: Job, ttft_s: float, now: float) -> None:
+    def answered(self, node: int, flight: Flight, ttft_s: float, now: float) -> None:
         """The entry compares what it thought with what came."""
-        assert isinstance(choice.note, Decision)
-        self.minds[entry].answered(choice.note, job.cached_tokens, ttft_s, now)
+        assert flight.job is not None
+        name = self._ids[node]
+        self.minds[flight.entry].answered(_decision(flight), flight.job.cached_tokens, ttft_s, now, node=name)
 
-    def failed(self, entry: int, choice: Choice, now: float) -> None:
-        """The entry found its choice away, or full."""
-        assert isinstance(choice.note, Decision)
-        self.minds[entry].failed(choice.note)
+    def failed(self, node: int, flight: Flight, full: bool, now: float) -> None:
+        """The entry found a node full, or away."""
+        fault = Fault.FULL if full else Fault.UNREACHABLE
+        self.minds[flight.entry].failed(_decision(flight), now, node=self._ids[node], fault=fault)
+
+    def next_best(self, flight: Flight, now: float) -> int | None:
+        """Whom the entry's forwarder would ask next."""
+        tried = [self._ids[node] for node in flight.tried]
+        found = self.minds[flight.entry].next_best(_decision(flight), tried, now)
+        return None if found is None else self._number[found]
 
     def loaded(self, node: int, load: EngineLoad, now: float) -> None:
         """The node hears how busy its engine is."""
@@ -206,3 +217,8 @@ class SharedMembers(Members):
             if known in mind.sync.replicas:
                 mind.sync.replicas[known] = copy(self._listener.replicas[known])
         return mind
+
+
+def _decision(flight: Flight) -> Decision:
+    assert isinstance(flight.choice.note, Decision)
+    return flight.choice.note

@@ -59,12 +59,12 @@ class Prompt:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """Nodes to try, best first; how many cached tokens the first is thought to have; the mind's own note.
+    """The node to ask, and how many cached tokens it is thought to have; the mind's own note.
 
     `outside`: the deciding router is no node, so that every prompt pays the way.
     """
 
-    order: tuple[int, ...]
+    node: int
     held_tokens: int = 0
     expected_tokens: int = 0
     note: Any = None
@@ -80,14 +80,17 @@ class Mind(Protocol):
     def admitted(self, node: int, prompt: Prompt, now: float) -> None:
         """A node's engine takes a prompt."""
 
-    def served(self, node: int, prompt: Prompt, job: Job, ticket: Ticket, now: float) -> None:
+    def served(self, node: int, flight: "Flight", now: float) -> None:
         """A node's engine has answered."""
 
-    def answered(self, entry: int, choice: Choice, job: Job, ttft_s: float, now: float) -> None:
-        """The first choice, another node than the entry, has answered."""
+    def answered(self, node: int, flight: "Flight", ttft_s: float, now: float) -> None:
+        """Another node than the entry has answered."""
 
-    def failed(self, entry: int, choice: Choice, now: float) -> None:
-        """The first choice, another node than the entry, did not take the prompt or broke off."""
+    def failed(self, node: int, flight: "Flight", full: bool, now: float) -> None:
+        """A node was full, or it could not be reached or broke off."""
+
+    def next_best(self, flight: "Flight", now: float) -> int | None:
+        """The next node to ask when those in `flight.tried` have not answered."""
 
     def loaded(self, node: int, load: EngineLoad, now: float) -> None:
         """A sample of a node's load."""
@@ -122,8 +125,7 @@ class Flight:
     prompt: Prompt
     entry: int
     choice: Choice
-    at: int = 0
-    tries: int = 0
+    tried: list[int] = field(default_factory=list)
     ticket: Ticket | None = None
     job: Job | None = None
     first_at: float = 0.0
@@ -181,43 +183,43 @@ class Simulation:
     def _enter(self, request: Request, now: float) -> None:
         alive = [node for node in range(self.fleet.entries) if self.nodes[node].alive]
         if not alive:
-            self._refused(Flight(Prompt(self.trace, request), 0, Choice(())), now)
+            self._refused(Flight(Prompt(self.trace, request), 0, Choice(0)), now)
             return
         prompt, entry = Prompt(self.trace, request), self._draw.choice(alive)
-        self._send(Flight(prompt, entry, self.mind.decide(entry, prompt, now)), now)
+        choice = self.mind.decide(entry, prompt, now)
+        self._send(Flight(prompt, entry, choice), choice.node, now)
 
-    def _send(self, flight: Flight, now: float) -> None:
-        """On to the next node in order; a node that is not there is found out by trying."""
-        if flight.at >= len(flight.choice.order):
-            self._refused(flight, now)
-            return
-        target = flight.choice.order[flight.at]
-        flight.tries += 1
+    def _send(self, flight: Flight, target: int, now: float) -> None:
+        """On to a node; one that is not there is found out by trying."""
+        flight.tried.append(target)
         way = self.fleet.forward_s + self.fleet.rtt_s / 2 if _travels(flight, target) else 0.0
         self._at(now + way, lambda then: self._reach(flight, target, then))
 
     def _reach(self, flight: Flight, target: int, now: float) -> None:
         node = self.nodes[target]
+        if not node.alive:
+            self._elsewhere(flight, target, False, now)
+            return
         try:
-            if not node.alive:
-                raise ServeError("unreachable", "the node is away")
             flight.ticket = node.admission.admit(flight.prompt.request.prompt_tokens, now, NEVER)
         except ServeError:
-            self._elsewhere(flight, now + self.fleet.rtt_s / 2)
+            self._elsewhere(flight, target, True, now)
             return
         node.waiting[flight.ticket] = flight
         self._start(target, now)
 
-    def _elsewhere(self, flight: Flight, now: float) -> None:
-        if flight.at == 0 and _travels(flight, flight.choice.order[0]):
-            self.mind.failed(flight.entry, flight.choice, now)
-        flight.at += 1
+    def _elsewhere(self, flight: Flight, failed: int, full: bool, now: float) -> None:
+        self.mind.failed(failed, flight, full, now)
         flight.ticket = flight.job = None
-        self._send(flight, now)
+        target = self.mind.next_best(flight, now)
+        if target is None:
+            self._refused(flight, now)
+            return
+        self._send(flight, target, now)
 
     def _refused(self, flight: Flight, now: float) -> None:
         request = flight.prompt.request
-        self.outcomes.append(Outcome(request, flight.entry, None, 0.0, now - request.at, 0, 0, 0, 0, flight.tries))
+        self.outcomes.append(Outcome(request, flight.entry, None, 0.0, now - request.at, 0, 0, 0, 0, len(flight.tried)))
         self._open -= 1
 
     def _start(self, number: int, now: float) -> None:
@@ -258,17 +260,17 @@ class Simulation:
         ticket = flight.ticket
         assert ticket is not None
         self.nodes[number].admission.leave(ticket, now, answered=True)
-        self.mind.served(number, flight.prompt, job, ticket, now)
+        self.mind.served(number, flight, now)
         travelled = _travels(flight, number)
         back = self.fleet.rtt_s / 2 if travelled else 0.0
         request, choice = job.request, flight.choice
         ttft = flight.first_at + back - request.at
-        if travelled and flight.at == 0:
-            self.mind.answered(flight.entry, choice, job, ttft, now + back)
-        held, expected = (choice.held_tokens, choice.expected_tokens) if flight.at == 0 else (0, 0)
+        if travelled:
+            self.mind.answered(number, flight, ttft, now + back)
+        held, expected = (choice.held_tokens, choice.expected_tokens) if number == choice.node else (0, 0)
         cached, ever = job.cached_tokens, job.ever_held_tokens
         total = now + back - request.at
-        tries = flight.tries
+        tries = len(flight.tried)
         self.outcomes.append(Outcome(request, flight.entry, number, ttft, total, cached, ever, held, expected, tries))
         self._open -= 1
 
@@ -324,7 +326,7 @@ class Simulation:
     def _lost(self, flight: Flight, number: int, now: float) -> None:
         """An entry that dies takes its prompts along: their users ask again at another. Else the entry tries the next node."""
         if flight.entry != number or flight.choice.outside:
-            self._elsewhere(flight, now)
+            self._elsewhere(flight, number, False, now)
             return
         self._enter(flight.prompt.request, now)
 
