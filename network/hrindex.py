@@ -5,17 +5,16 @@ stays matchable and the one after is accepted early; whoever is served under the
 Chunk plan and secret of a generation are adopted, not chosen here. See `docs/forwarding.md` section 2.3.
 """
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from network.fingerprint import ChunkPlan, Space, Unit
-from network.hrtree import NODE_BYTES, HRTree
+from network.hrtree import PARTING, HRTree
 
 KEPT_GENERATIONS = 3
 DEFAULT_BYTES = 64 * 1024 * 1024
 
 
-@dataclass(frozen=True, slots=True)
-class Held:
+class Held(NamedTuple):
     """How many leading tokens of a prompt a node is believed to hold, and when anybody last used that prefix."""
 
     tokens: int
@@ -37,7 +36,7 @@ class HRIndex:
         self.group = group
         self.unit = unit
         self.generation = 0
-        self._max_nodes = max(1, max_bytes // NODE_BYTES // KEPT_GENERATIONS)
+        self._tree_bytes = max_bytes // KEPT_GENERATIONS
         self._trees: dict[int, HRTree] = {}
         self._spaces: dict[int, Space] = {}
         self._terms: dict[int, tuple[ChunkPlan, bytes]] = {-1: (plan or ChunkPlan(), b"")}
@@ -97,7 +96,7 @@ class HRIndex:
     def tree(self, generation: int) -> HRTree:
         """The tree of an accepted generation, made on first use."""
         if generation not in self._trees:
-            self._trees[generation] = HRTree(self._max_nodes)
+            self._trees[generation] = HRTree(self._tree_bytes, self.space(generation).plan.tokens)
         return self._trees[generation]
 
     def path(self, packed: bytes, salt: bytes = b"") -> bytes:
@@ -105,13 +104,16 @@ class HRIndex:
         return self.space(self.generation).path(packed, salt)
 
     def match(self, packed: bytes, salt: bytes = b"") -> dict[bytes, Held]:
-        """Every node that holds a prefix of the prompt: the deepest over all generations. *Does not change the index.*"""
+        """Every node that holds a prefix of the prompt: the deepest over all generations. *Does not change the index.*
+
+        A match that ends where many prompts part is taken back by a chunk: `docs/forwarding.md` section 3.
+        """
         best: dict[bytes, Held] = {}
         for generation, tree in self._trees.items():
             if not len(tree):
                 continue
             space = self.space(generation)
-            for node, holding in tree.match(space.path(packed, salt)).items():
+            for node, holding in tree.match(space.path(packed, salt), PARTING).items():
                 held = Held(space.plan.tokens(holding.depth), holding.touched)
                 if node not in best or (held.tokens, held.touched) > (best[node].tokens, best[node].touched):
                     best[node] = held
@@ -133,6 +135,10 @@ class HRIndex:
         """*Changes the index*: forgets a node in every generation."""
         for tree in self._trees.values():
             tree.remove_node(node)
+
+    def most_bytes(self) -> int:
+        """No less than all trees take in memory, no more than the cap."""
+        return sum(tree.most_bytes for tree in self._trees.values())
 
     def evicted(self) -> int:
         """Tree nodes evicted for want of room since the start of the live generations."""

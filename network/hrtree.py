@@ -1,291 +1,348 @@
 """The HR-Tree: which model nodes hold which prompt prefix, as paths of 8-bit fingerprints.
 
-Knows symbols, holders and times given to it; refuses to know prompts, keys, clocks or peers. Invariants, checked by
-`check_integrity`: who holds a tree node holds its parent; every tree node but the root has a holder; a parent was touched no
-earlier than its child. Each method says whether it *changes the tree* or *does not*. See `docs/forwarding.md` section 3.
+Knows symbols, holders and times given to it; refuses to know prompts, keys, clocks or peers. A *tree node* is one prefix; a
+row of `hrarena.py` stores up to twelve in a line. Invariants, checked by `check_integrity`: who holds a tree node holds its
+parent; every tree node but the root has a holder; a parent was used no earlier than its child. Each method says whether it
+*changes the tree* or *does not*. See `docs/forwarding.md` section 3.
 """
 
-from array import array
+from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from heapq import heapify, heappop, heappush
+from typing import NamedTuple
 
-ROOT = 0
-# Measured with tracemalloc on CPython 3.11 (`evals/forwarding/bench_index.py`), rounded up; the cap in bytes divides by it.
-NODE_BYTES = 160
+from network.holder_sets import NOBODY, HolderSets
+from network.hrarena import EMPTY_BYTES, MOST_ROW_BYTES, ROOT, ROW_BYTES, RUN, TABLE_BYTES, Arena, check
+
+# Where so many prompts part, an unseen one meets one of their symbols by chance in over 5 % of cases (12 of 256).
+PARTING = 12
+LEAST_BYTES = 16 * 1024
+# What one insertion may evict to find room for a set of holders: it bounds the pause.
+MOST_EVICTIONS = 256
+# A third of what sets may take is kept for sets that removals leave.
+_RESERVE = 3
 
 
-@dataclass(frozen=True, slots=True)
-class Holding:
-    """How deep one holder matches a path, in chunks, and when that tree node was last touched by anybody."""
+class Holding(NamedTuple):
+    """How deep one holder matches a path, in symbols, and when that tree node was last used by anybody."""
 
     depth: int
     touched: float
 
 
 class HRTree:
-    """A radix tree over fingerprints with a set of holders per tree node and a hard cap on the number of tree nodes."""
+    """A radix tree over fingerprints with a set of holders per tree node and a hard cap on its bytes."""
 
-    def __init__(self, max_nodes: int) -> None:
-        if max_nodes < 1:
-            raise ValueError("an HR-Tree needs room for one node")
-        self.max_nodes = max_nodes
+    def __init__(self, max_bytes: int, tokens: Callable[[int], int] = int) -> None:
+        """`tokens(depth)` is how many tokens the first `depth` symbols of a path stand for."""
+        if max_bytes < LEAST_BYTES:
+            raise ValueError(f"an HR-Tree needs room for {LEAST_BYTES} bytes at least, not {max_bytes}")
         self.evicted = 0
-        self._child: dict[int, int] = {}
-        self._parent = array("I", [ROOT])
-        self._symbol = bytearray(1)
-        self._first = array("I", [ROOT])
-        self._next = array("I", [ROOT])
-        self._touched = array("d", [0.0])
-        self._holders: list[int] = [0]
-        self._free: list[int] = []
-        self._bits: dict[bytes, int] = {}
-        self._held: dict[bytes, int] = {}
+        self._tokens = tokens
+        self._arena = Arena()
+        self._sets = HolderSets((max_bytes - EMPTY_BYTES) // 4)
+        self._reserve = self._sets.room // _RESERVE
+        self._most_rows = (max_bytes - EMPTY_BYTES) // 4 * 3 // MOST_ROW_BYTES
+        self._size = 0
 
     def __len__(self) -> int:
         """Tree nodes in use, the root not counted. *Does not change the tree.*"""
-        return len(self._child)
+        return self._size
+
+    @property
+    def most_bytes(self) -> int:
+        """No less than the tree takes in memory, no more than its cap. *Does not change the tree.*"""
+        arena = self._arena
+        return EMPTY_BYTES + len(arena.parent) * ROW_BYTES + len(arena.tables) * TABLE_BYTES + self._sets.used
 
     def held(self, holder: bytes) -> int:
         """How many tree nodes a holder holds. *Does not change the tree.*"""
-        return self._held.get(holder, 0)
+        return self._sets.held(holder)[0]
+
+    def held_tokens(self, holder: bytes) -> int:
+        """How many tokens those stand for. *Does not change the tree.*"""
+        return self._sets.held(holder)[1]
 
     def holders(self) -> tuple[bytes, ...]:
-        """Every holder of anything, sorted. *Does not change the tree.*"""
-        return tuple(sorted(self._bits))
+        """Every holder that has been heard of, sorted. *Does not change the tree.*"""
+        return self._sets.holders()
 
     def insert(self, path: bytes, holder: bytes, now: float) -> int:
         """*Changes the tree*: `holder` holds `path` and all its prefixes; returns how many of them are new for it.
 
-        A path longer than the cap is cut; when the tree is full, the tree nodes touched longest ago are evicted.
+        What alone does not fit is cut from the path; in a full tree the leaves used longest ago make room.
         """
-        path = path[: self.max_nodes]
-        if not path:
+        path = path[: (self._most_rows // 2 - 2) * RUN]
+        bit = self._sets.enter(holder)
+        if not path or not bit:
             return 0
-        bit = self._bit(holder)
-        at = depth = added = 0
-        for symbol in path:
-            child = self._child.get(at << 8 | symbol)
-            if child is None:
-                break
-            added += self._hold(child, bit)
-            self._touched[child] = max(self._touched[child], now)
-            at, depth = child, depth + 1
-        missing = len(path) - depth
-        if len(self) + missing > self.max_nodes:
-            self._evict(max(len(self) + missing - self.max_nodes, self.max_nodes // 16), keep=at)
-        for symbol in path[depth:]:
-            at = self._add(at, symbol, bit, now)
-        self._held[holder] = self._held.get(holder, 0) + added + missing
-        return added + missing
+        self._make_room(len(path) // RUN + 2)
+        trail, depth = self._descend(path)
+        self._arena.use(trail, now)
+        joined, added, tokens = self._hold(trail, bit)
+        if joined == len(trail) and depth < len(path):
+            grown = self._grow(trail, path[depth:], bit, now)
+            added += grown
+            tokens += self._tokens(depth + grown) - self._tokens(depth)
+        self._close_up(trail)
+        self._sets.count(holder, added, tokens)
+        return added
 
-    def match(self, path: bytes) -> dict[bytes, Holding]:
-        """Every holder of a prefix of `path`, with its depth. *Does not change the tree.*"""
+    def match(self, path: bytes, parting: int = 0) -> dict[bytes, Holding]:
+        """Every holder of a prefix of `path`, with its depth. *Does not change the tree.*
+
+        With `parting`, a match does not end right below a tree node of that many children (2 to 32): that may well be chance.
+        """
+        arena, masks = self._arena, self._sets.mask
         found: list[tuple[int, Holding]] = []
-        at = depth = everybody = live = 0
-        for symbol in path:
-            child = self._child.get(at << 8 | symbol)
-            if child is None:
+        holding = Holding(0, 0.0)
+        at = depth = live = number = 0
+        while depth < len(path):
+            child = arena.child(at, path[depth])
+            if not child:
                 break
-            here = self._holders[child]
-            if not depth:
-                everybody = live = here
-            elif live != here:
-                found.append((live & ~here, Holding(depth, self._touched[at])))
-            at, live, depth = child, here, depth + 1
-        found.append((live, Holding(depth, self._touched[at])))
-        names = self._names(everybody)
-        return {names[bit]: holding for mask, holding in found for bit in _bits_of(mask)}
+            matched = arena.matched(child, path, depth)
+            if arena.holders[child] != number:
+                number = arena.holders[child]
+                here = masks(number)
+                found.append((live & ~here, holding))
+                live = here
+            depth += matched
+            if matched > 1 or not parting or not arena.branches(at, parting):
+                holding = Holding(depth, arena.touched[child])
+            if matched < arena.size[child]:
+                break
+            at = child
+        found.append((live, holding))
+        return {name: holding for mask, holding in found if holding.depth for name in self._sets.names(mask)}
 
     def remove_path(self, path: bytes, holder: bytes) -> int:
         """*Changes the tree*: `holder` no longer holds `path` nor anything below it; returns how many tree nodes it lost."""
-        at = ROOT
-        for symbol in path:
-            child = self._child.get(at << 8 | symbol)
-            if child is None:
+        self._make_room(1)
+        arena, bit = self._arena, self._sets.bit(holder)
+        at = depth = 0
+        while depth < len(path):
+            child = arena.child(at, path[depth])
+            if not child or not self._sets.mask(arena.holders[child]) & bit:
                 return 0
-            at = child
+            run = arena.run(child)[: len(path) - depth]
+            if run != path[depth : depth + len(run)]:
+                return 0
+            at, depth = child, depth + len(run)
+            if depth == len(path) and len(run) > 1:
+                arena.split(at, len(run) - 1)
+                self._sets.again(arena.holders[at])
         return self._drop_below(at, holder)
 
     def remove_node(self, holder: bytes) -> int:
         """*Changes the tree*: forgets a holder altogether; returns how many tree nodes it held."""
         lost = self._drop_below(ROOT, holder)
-        self._bits.pop(holder, None)
-        self._held.pop(holder, None)
+        self._sets.leave(holder)
         return lost
 
     def paths(self, holder: bytes) -> list[tuple[float, bytes]]:
-        """The maximal paths of a holder, each with its last touch, in path order. *Does not change the tree.*"""
-        return sorted(((self._touched[at], path) for at, path, leaf in self._walk(holder) if leaf), key=lambda row: row[1])
+        """The maximal paths of a holder, each with its last use, in path order. *Does not change the tree.*"""
+        rows = ((self._arena.touched[at], path) for at, path, below in self._walk(holder) if not below)
+        return sorted(rows, key=lambda row: row[1])
 
-    def trim(self, holder: bytes, limit: int, weight: Callable[[int], int]) -> list[bytes]:
-        """*Changes the tree*: cuts a holder's least recently used branches until the rest weighs at most 7/8 of `limit`.
+    def trim(self, holder: bytes, nodes: int, tokens: int | None = None) -> list[bytes]:
+        """*Changes the tree*: a holder of over `nodes` tree nodes, or `tokens` tokens, loses its least recently used branches.
 
-        Does nothing within the limit. `weight(depth)` is what the tree node at that depth weighs. Returns the cut paths.
+        7/8 of that limit are left, so the walk over all it holds pays for an eighth. Returns the cut paths.
         """
-        total = sum(weight(len(path)) for _, path, _ in self._walk(holder))
+        over_nodes, over_tokens = self.held(holder) > nodes, tokens is not None and self.held_tokens(holder) > tokens
+        least = nodes * 7 // 8 if over_nodes else nodes
+        fewest = tokens * 7 // 8 if tokens is not None and over_tokens else tokens
         cut: list[bytes] = []
-        if total <= limit:
+        if not over_nodes and not over_tokens:
             return cut
-        while total > limit * 7 // 8:
-            for touched, path in sorted(self.paths(holder)):
-                top = self._private_top(path, holder, touched)
-                total -= sum(weight(depth) for depth in range(top, len(path) + 1))
-                self.remove_path(path[:top], holder)
-                cut.append(path[:top])
-                if total <= limit * 7 // 8:
-                    break
+        below: dict[int, int] = {}
+        leaves: list[tuple[float, bytes, int]] = []
+        for at, path, held in self._walk(holder):
+            below[at] = held
+            if not held:
+                leaves.append((self._arena.touched[at], path, at))
+        heapify(leaves)
+        while self.held(holder) > least or (fewest is not None and self.held_tokens(holder) > fewest):
+            _, path, at = heappop(leaves)
+            top, length = self._arena.private_top(at, below)
+            path, parent = path[: len(path) - length + 1], self._arena.parent[top]
+            self._drop_below(top, holder)
+            cut.append(path)
+            if parent == ROOT:
+                continue
+            below[parent] -= 1
+            if not below[parent]:
+                heappush(leaves, (self._arena.touched[parent], path[:-1], parent))
         return cut
 
     def check_integrity(self) -> None:
         """Raises AssertionError when an invariant does not hold. *Does not change the tree.*"""
-        seen = 0
-        held = dict.fromkeys(self._bits, 0)
-        stack = [ROOT]
-        while stack:
-            at = stack.pop()
-            symbols = [self._symbol[child] for child in self._children(at)]
-            _check(len(set(symbols)) == len(symbols), "two children share a symbol")
-            for child in self._children(at):
-                mask = self._holders[child]
-                _check(self._parent[child] == at, "a child names another parent")
-                _check(self._child.get(at << 8 | self._symbol[child]) == child, "the look-up table misses a child")
-                _check(mask > 0, "a tree node without a holder")
-                _check(at == ROOT or mask & ~self._holders[at] == 0, "a holder of a child does not hold the parent")
-                _check(at == ROOT or self._touched[child] <= self._touched[at], "a child newer than its parent")
-                names = self._names(mask)
-                _check(len(names) == mask.bit_count(), "a holder bit without a name")
-                for name in names.values():
-                    held[name] += 1
-                seen += 1
-                stack.append(child)
-        _check(seen == len(self._child) <= self.max_nodes, "tree nodes that cannot be reached, or more than the cap")
-        _check(seen + len(self._free) + 1 == len(self._parent), "the free list and the arena disagree")
-        _check(all(self._held.get(name, 0) == count for name, count in held.items()), "a holder's count is wrong")
+        arena, sets = self._arena, self._sets
+        arena.check_integrity()
+        held: dict[bytes, list[int]] = {}
+        uses: Counter[int] = Counter()
+        size = 0
+        for at, depth in arena.rows():
+            parent, mask = arena.parent[at], sets.mask(arena.holders[at])
+            check(mask > 0, "a tree node without a holder")
+            check(parent == ROOT or mask & ~sets.mask(arena.holders[parent]) == 0, "a holder does not hold the parent")
+            tokens = self._tokens(depth) - self._tokens(depth - arena.size[at])
+            for name in sets.names(mask):
+                count = held.setdefault(name, [0, 0])
+                held[name] = [count[0] + arena.size[at], count[1] + tokens]
+            uses[arena.holders[at]] += 1
+            size += arena.size[at]
+        check(size == self._size, "the number of tree nodes is wrong")
+        sets.check_integrity(uses, held)
+        check(len(arena.parent) <= self._most_rows + 1, "more rows than the cap allows")
 
-    def _walk(self, holder: bytes) -> Iterator[tuple[int, bytes, bool]]:
-        """Every tree node of a holder: its place, its path, and whether the holder has nothing below it."""
-        if holder not in self._bits:
-            return
-        bit = 1 << self._bits[holder]
+    def _descend(self, path: bytes) -> tuple[list[int], int]:
+        """The rows that spell a prefix of a path, and its length. *Changes the tree*: a row that parts within is split."""
+        arena = self._arena
+        trail: list[int] = []
+        at = depth = 0
+        while depth < len(path):
+            child = arena.child(at, path[depth])
+            if not child:
+                break
+            matched = arena.matched(child, path, depth)
+            if matched < arena.size[child]:
+                trail.append(arena.split(child, matched))
+                self._sets.again(arena.holders[child])
+                return trail, depth + matched
+            at, depth = child, depth + matched
+            trail.append(at)
+        return trail, depth
+
+    def _hold(self, trail: list[int], bit: int) -> tuple[int, int, int]:
+        """One more holder of all rows of a trail; how many of them had room for it, the tree nodes and tokens new for it."""
+        arena, sets = self._arena, self._sets
+        added = tokens = depth = before = after = 0
+        for joined, at in enumerate(trail):
+            number = arena.holders[at]
+            size = arena.size[at]
+            depth += size
+            if number != before or not after:
+                mask = sets.mask(number)
+                if mask & bit:
+                    continue
+                taken = self._take(mask | bit, trail[-1])
+                if taken is None:
+                    return joined, added, tokens
+                before, after = number, taken
+            else:
+                sets.again(after)
+            arena.holders[at] = after
+            sets.drop(number)
+            added += size
+            tokens += self._tokens(depth) - self._tokens(depth - size)
+        return len(trail), added, tokens
+
+    def _take(self, mask: int, keep: int) -> int | None:
+        """A set for a claim that ends at `keep`; leaves used longest ago make room for it, though not for ever."""
+        for _ in range(MOST_EVICTIONS):
+            number = self._sets.take(mask, reserve=self._reserve)
+            if number is not None or self._arena.oldest() == keep:
+                return number
+            self._evict(self._arena.oldest())
+        return None
+
+    def _grow(self, trail: list[int], rest: bytes, bit: int, now: float) -> int:
+        """New tree nodes of one holder below a trail; how many there was room for."""
+        arena, sets = self._arena, self._sets
+        at = trail[-1] if trail else ROOT
+        number = self._take(bit, at)
+        if number is None:
+            return 0
+        start = 0
+        if at and arena.holders[at] == number and arena.touched[at] == now and arena.is_leaf(at):
+            start = min(RUN - arena.size[at], len(rest))
+            arena.extend(at, rest[:start])
+        for begin in range(start, len(rest), RUN):
+            at = arena.add(at, rest[begin : begin + RUN], number, now)
+            sets.again(number)
+        sets.drop(number)
+        self._size += len(rest)
+        return len(rest)
+
+    def _close_up(self, trail: list[int]) -> None:
+        """Rows of a trail that have become alike are joined."""
+        arena = self._arena
+        for place in range(len(trail) - 1, 0, -1):
+            at, child = trail[place - 1], trail[place]
+            if arena.size[at] + arena.size[child] > RUN or arena.holders[at] != arena.holders[child]:
+                continue
+            if arena.touched[at] == arena.touched[child] and arena.only_child(at) == child:
+                self._sets.drop(arena.holders[at])
+                arena.join(at, child)
+                trail[place - 1] = child
+
+    def _walk(self, holder: bytes) -> Iterator[tuple[int, bytes, int]]:
+        """Every row of a holder: its place, the path to its end, and how many of its children the holder holds."""
+        arena, masks, bit = self._arena, self._sets.mask, self._sets.bit(holder)
         stack: list[tuple[int, bytes]] = [(ROOT, b"")]
         while stack:
             at, path = stack.pop()
-            below = [child for child in self._children(at) if self._holders[child] & bit]
+            below = [child for child in arena.children(at) if masks(arena.holders[child]) & bit]
             if at != ROOT:
-                yield at, path, not below
-            stack += [(child, path + bytes([self._symbol[child]])) for child in below]
-
-    def _private_top(self, path: bytes, holder: bytes, touched: float) -> int:
-        """The least depth from which a leaf's branch serves this leaf alone: nothing else of its holder, no later use."""
-        bit = 1 << self._bits[holder]
-        trail = [ROOT]
-        for symbol in path:
-            trail.append(self._child[trail[-1] << 8 | symbol])
-        depth = len(path)
-        while depth > 1:
-            parent = trail[depth - 1]
-            shared = sum(1 for child in self._children(parent) if self._holders[child] & bit) > 1
-            if shared or self._touched[parent] > touched:
-                break
-            depth -= 1
-        return depth
-
-    def _bit(self, holder: bytes) -> int:
-        """The mask bit of a holder; a new holder takes the lowest free one. *Changes the tree.*"""
-        if holder not in self._bits:
-            used = set(self._bits.values())
-            self._bits[holder] = next(bit for bit in range(len(used) + 1) if bit not in used)
-        return 1 << self._bits[holder]
-
-    def _names(self, mask: int) -> dict[int, bytes]:
-        return {bit: name for name, bit in self._bits.items() if mask >> bit & 1}
-
-    def _children(self, at: int) -> Iterator[int]:
-        child = self._first[at]
-        while child:
-            yield child
-            child = self._next[child]
-
-    def _hold(self, at: int, bit: int) -> int:
-        if self._holders[at] & bit:
-            return 0
-        self._holders[at] |= bit
-        return 1
-
-    def _add(self, parent: int, symbol: int, bit: int, now: float) -> int:
-        if self._free:
-            at = self._free.pop()
-        else:
-            at = len(self._parent)
-            self._parent.append(0)
-            self._symbol.append(0)
-            self._first.append(0)
-            self._next.append(0)
-            self._touched.append(0.0)
-            self._holders.append(0)
-        self._parent[at], self._symbol[at], self._first[at] = parent, symbol, ROOT
-        self._next[at], self._first[parent] = self._first[parent], at
-        self._touched[at] = now
-        self._holders[at] = bit
-        self._child[parent << 8 | symbol] = at
-        return at
-
-    def _unlink(self, at: int) -> None:
-        """Gives a leaf back to the arena. Its siblings are at most 255, so the walk is short."""
-        parent = self._parent[at]
-        before = self._first[parent]
-        if before == at:
-            self._first[parent] = self._next[at]
-        else:
-            while self._next[before] != at:
-                before = self._next[before]
-            self._next[before] = self._next[at]
-        del self._child[parent << 8 | self._symbol[at]]
-        self._holders[at] = 0
-        self._free.append(at)
+                yield at, path, len(below)
+            stack += [(child, path + arena.run(child)) for child in below]
 
     def _drop_below(self, top: int, holder: bytes) -> int:
-        if holder not in self._bits:
+        """A row and all below lose a holder; returns how many tree nodes those were."""
+        arena, sets, bit = self._arena, self._sets, self._sets.bit(holder)
+        if not bit or (top != ROOT and not sets.mask(arena.holders[top]) & bit):
             return 0
-        bit = 1 << self._bits[holder]
-        lost = [top] if top != ROOT and self._holders[top] & bit else []
-        if top != ROOT and not lost:
-            return 0
-        reached = lost or [ROOT]
+        depth = arena.depth(top)
+        reached = [(top, depth)]
+        for at, depth in reached:
+            reached += [
+                (child, depth + arena.size[child]) for child in arena.children(at) if sets.mask(arena.holders[child]) & bit
+            ]
+        lost = tokens = 0
+        for at, depth in reversed(reached if top != ROOT else reached[1:]):
+            lost += arena.size[at]
+            tokens += self._tokens(depth) - self._tokens(depth - arena.size[at])
+            number = arena.holders[at]
+            mask = sets.mask(number) & ~bit
+            sets.drop(number)
+            left = sets.take(mask) if mask else None
+            if left is not None:
+                arena.holders[at] = left
+                continue
+            # Nobody is left, or no room for a set of those who are: then their claims from here on are evicted.
+            arena.holders[at] = NOBODY
+            self._evict_below(at)
+            self._count_all(mask, at)
+            self._size -= arena.size[at]
+            arena.remove(at)
+        sets.count(holder, -lost, -tokens)
+        return lost
+
+    def _evict_below(self, top: int) -> None:
+        reached = list(self._arena.children(top))
         for at in reached:
-            reached += [child for child in self._children(at) if self._holders[child] & bit]
-        lost = reached if top != ROOT else reached[1:]
-        for at in reversed(lost):
-            self._holders[at] &= ~bit
-            if not self._holders[at]:
-                self._unlink(at)
-        self._held[holder] = self._held.get(holder, 0) - len(lost)
-        return len(lost)
+            reached += self._arena.children(at)
+        for at in reversed(reached):
+            self._evict(at)
 
-    def _evict(self, count: int, keep: int) -> None:
-        """Frees `count` tree nodes, leaves touched longest ago first; never `keep`, hence none above it."""
-        leaves = [(self._touched[at], at) for at in self._child.values() if not self._first[at] and at != keep]
-        heapify(leaves)
-        while count and leaves:
-            _, at = heappop(leaves)
-            parent = self._parent[at]
-            for name in self._names(self._holders[at]).values():
-                self._held[name] -= 1
-            self._unlink(at)
-            self.evicted += 1
-            count -= 1
-            if parent != ROOT and parent != keep and not self._first[parent]:
-                heappush(leaves, (self._touched[parent], parent))
+    def _evict(self, at: int) -> None:
+        """A leaf goes, whoever holds it."""
+        arena = self._arena
+        self._count_all(self._sets.mask(arena.holders[at]), at)
+        self._sets.drop(arena.holders[at])
+        self.evicted += arena.size[at]
+        self._size -= arena.size[at]
+        arena.remove(at)
 
+    def _make_room(self, rows: int) -> None:
+        while len(self._arena) + rows > self._most_rows:
+            self._evict(self._arena.oldest())
 
-def _bits_of(mask: int) -> Iterator[int]:
-    while mask:
-        low = mask & -mask
-        yield low.bit_length() - 1
-        mask ^= low
-
-
-def _check(holds: bool, what: str) -> None:
-    if not holds:
-        raise AssertionError(f"HR-Tree integrity: {what}")
+    def _count_all(self, mask: int, at: int) -> None:
+        """All members of a set lose a row."""
+        size, depth = self._arena.size[at], self._arena.depth(at)
+        tokens = self._tokens(depth) - self._tokens(depth - size)
+        for name in self._sets.names(mask):
+            self._sets.count(name, -size, -tokens)

@@ -4,9 +4,7 @@ Pure: writes the own paths into the shared index and their changes into the jour
 """
 
 from collections import OrderedDict
-from collections.abc import Callable
 
-from network.fingerprint import ChunkPlan
 from network.hrdelta import ChangeKind
 from network.hrindex import Held, HRIndex
 from network.hrjournal import Journal
@@ -69,17 +67,13 @@ class Claims:
         """The engine has started anew, its cache is empty: everything claimed is taken back."""
         self._admitted.clear()
         for number in self._index.generations():
-            for path in self._index.tree(number).trim(self._own, 0, lambda depth: 1):
+            for path in self._index.tree(number).trim(self._own, 0):
                 self._journal.record(number, ChangeKind.DROP, path)
 
     def keep_within(self, cache_tokens: int) -> None:
         """Drops our least recently used paths beyond what the engine's cache can hold (0: unknown), and tells."""
         for number in self._index.generations():
-            tree, plan = self._index.tree(number), self._index.space(number).plan
-            cut = tree.trim(self._own, OWN_NODES, lambda depth: 1) if tree.held(self._own) > OWN_NODES else []
-            if cache_tokens:
-                cut += tree.trim(self._own, cache_tokens, _weight(plan))
-            for path in cut:
+            for path in self._index.tree(number).trim(self._own, OWN_NODES, cache_tokens or None):
                 self._journal.record(number, ChangeKind.DROP, path)
 
     def _watch(self, packed: bytes, held: int) -> None:
@@ -100,8 +94,3 @@ class Claims:
             path, keep = space.path(packed, salt), space.plan.depth(cached_tokens)
             if self._index.tree(number).remove_path(path[: keep + 1], self._own):
                 self._journal.record(number, ChangeKind.DROP, path[: keep + 1])
-
-
-def _weight(plan: ChunkPlan) -> Callable[[int], int]:
-    """The tokens in the chunk at a depth."""
-    return lambda depth: plan.tokens(depth) - plan.tokens(depth - 1)

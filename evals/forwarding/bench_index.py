@@ -20,7 +20,8 @@ from network.crypto import SigningKey
 from network.directory import Directory
 from network.fingerprint import Space, pack_tokens
 from network.hrdelta import Post
-from network.hrtree import NODE_BYTES, HRTree
+from network.hrindex import DEFAULT_BYTES
+from network.hrtree import HRTree
 from network.ids import Role, node_id
 from serving_node.forwarder import Forwarder
 
@@ -83,7 +84,7 @@ def timings(draw: random.Random, repeat: int) -> list[Row]:
     space = Space("bench", "m", 0)
     prompts = [prompt(draw, draw.randrange(2_000, LONG)) for _ in range(PROMPTS)]
     long_prompt, short_prompt = prompt(draw, LONG), prompt(draw, SHORT)
-    tree, flat = HRTree(10**6), BlockIndex()
+    tree, flat = HRTree(DEFAULT_BYTES), BlockIndex()
     for number, tokens in enumerate([*prompts, long_prompt]):
         tree.insert(space.path(pack_tokens(tokens)), bytes([number % NODES]) * 20, float(number))
         flat.insert(flat.hashes(tokens), number % NODES)
@@ -108,14 +109,14 @@ def memory(draw: random.Random) -> list[Row]:
     paths = [space.path(pack_tokens(tokens)) for tokens in prompts]
     hashes = [BlockIndex.hashes(tokens) for tokens in prompts]
     tokens = sum(len(one) for one in prompts)
-    tree, flat = HRTree(10**6), BlockIndex()
+    tree, flat = HRTree(DEFAULT_BYTES), BlockIndex()
     used = grown(lambda: [tree.insert(path, bytes([at % NODES]) * 20, float(at)) for at, path in enumerate(paths)])
     flat_used = grown(lambda: flat.insert_all(hashes))
     per_node = used / len(tree)
     flat_node = flat_used / len(flat.holders)
     return [
-        against("memory_per_tree_node", per_node, "B", flat_node, NODE_BYTES),
-        against("memory_per_cached_token", used / tokens, "B", flat_used / tokens, 1.5),
+        against("memory_per_tree_node", per_node, "B", flat_node, 48),
+        against("memory_per_cached_token", used / tokens, "B", flat_used / tokens, 0.4),
     ]
 
 

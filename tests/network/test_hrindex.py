@@ -2,7 +2,7 @@
 
 from network.fingerprint import ChunkPlan, Unit, pack_tokens
 from network.hrindex import Held, HRIndex
-from network.hrtree import NODE_BYTES
+from network.hrtree import LEAST_BYTES
 
 PROMPT = pack_tokens(list(range(40)))
 
@@ -47,14 +47,26 @@ def test_a_node_leaves_every_generation() -> None:
 
 
 def test_the_byte_cap_holds_over_all_generations() -> None:
-    held = HRIndex("chain", "m", ChunkPlan((), 1), max_bytes=NODE_BYTES * 30)
+    cap = 3 * LEAST_BYTES
+    held = HRIndex("chain", "m", ChunkPlan((), 1), max_bytes=cap)
     for number in (0, 1):
-        for start in range(20):
-            prompt = pack_tokens(list(range(start, start + 7)))
+        for start in range(400):
+            prompt = pack_tokens(list(range(start, start + 17)))
             held.tree(number).insert(held.space(number).path(prompt), b"a", float(start))
-    assert len(held) <= 30
     assert held.evicted() > 0
+    assert held.most_bytes() <= cap
     held.check_integrity()
+
+
+def test_a_match_does_not_end_where_many_prompts_part() -> None:
+    """One symbol in 256 is alike by chance: below 200 beginnings an unseen prompt would mostly be credited with a chunk."""
+    held = HRIndex("chain", "m", ChunkPlan((), 4))
+    seen = [pack_tokens([number] * 8) for number in range(200)]
+    for prompt in seen:
+        held.tree(0).insert(held.path(prompt), b"a", 1.0)
+    unseen = [pack_tokens([number] * 8) for number in range(1000, 1200)]
+    assert sum(bool(held.match(prompt)) for prompt in unseen) <= 10
+    assert all(held.match(prompt) == {b"a": Held(8, 1.0)} for prompt in seen)
 
 
 def test_a_salted_prompt_is_held_for_its_salt_alone() -> None:
