@@ -20,7 +20,7 @@ def main() -> int:
     """Reads the options, simulates, prints."""
     options = parser().parse_args()
     try:
-        trace = load(options.trace).first(options.requests).scaled(options.speed)
+        trace = load(options.trace).first(options.requests).spread(options.spread).scaled(options.speed)
     except TraceError as error:
         print(f"simulate: {error}", file=sys.stderr)
         return 2
@@ -57,6 +57,7 @@ def parser() -> argparse.ArgumentParser:
     found.add_argument("--trace", type=Path, default=CONVERSATION, help=f"default: {CONVERSATION}")
     found.add_argument("--requests", type=int, default=0, help="only the first so many")
     found.add_argument("--speed", type=float, default=2.0, help="how many times as fast as recorded (default: 2)")
+    found.add_argument("--spread", type=float, default=0.0, help="arrivals at random within so many seconds of their time")
     found.add_argument("--policy", action="append", choices=rules(), help="may be given again; default: ttft and central-ttft")
     found.add_argument("--output", choices=("table", "json"), default="table")
     found.add_argument(

@@ -6,6 +6,7 @@ Traces carry no text: `Trace.tokens` expands an id to the same 512 token ids eve
 """
 
 import json
+import random
 from array import array
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -58,6 +59,15 @@ class Trace:
     def scaled(self, speed: float) -> "Trace":
         """The same prompts, `speed` times as fast."""
         return Trace(self.name, tuple(replace(request, at=request.at / speed) for request in self.requests))
+
+    def spread(self, window_s: float, seed: int = 1) -> "Trace":
+        """The same prompts, each at random within `window_s` of its time: Mooncake's times are rounded to 3 s.
+
+        Prompts keep their order, so no turn of a conversation comes before the one it goes on from.
+        """
+        draw = random.Random(f"spread/{seed}")
+        ends = sorted(request.at + draw.random() * window_s for request in self.requests)
+        return Trace(self.name, tuple(replace(each, at=at) for each, at in zip(self.requests, ends, strict=True)))
 
     def first(self, count: int) -> "Trace":
         """The first `count` requests; 0 means all."""

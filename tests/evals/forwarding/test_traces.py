@@ -97,3 +97,11 @@ def test_reuse_cannot_pass_what_prompts_share() -> None:
     requests = tuple(Request(number, 0.0, 1024, 1, blocks) for number, blocks in enumerate([(1, 2), (1, 3), (1, 2), (4, 2)]))
     assert ideal_reuse(Trace("t", requests)) == (512 + 1024) / 4096
     assert prefix_tokens(Request(0, 0.0, 700, 1, (1, 2)), {1, 2}.__contains__) == 700
+
+
+def test_rounded_times_are_spread_in_order() -> None:
+    trace = Trace("t", tuple(Request(number, 3.0 * (number // 4), 512, 1, (number,)) for number in range(8)))
+    times = [each.at for each in trace.spread(3.0).requests]
+    assert times == sorted(times) and len(set(times)) == 8 and max(times) < 6
+    assert [each.number for each in trace.spread(3.0).requests] == list(range(8))
+    assert trace.spread(0.0) == trace
