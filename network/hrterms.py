@@ -120,10 +120,13 @@ def issue(
 
 
 def give(held: HeldTerms, receiver: DirectoryEntry, chain_id: str) -> Given:
-    """Terms for a trusted member, their secret sealed to the onion keys that the directory names for it."""
+    """Terms for a trusted member, their secret sealed to the onion keys that the directory names for it. Raises Refused."""
     choice = DEFAULT_SEALING.choose(receiver)
     assert choice is not None  # only settings that insist on a hybrid key leave a node out
-    return Given(held.signed, seal_to(*choice, held.secret, _info(held.terms, receiver.node_id, chain_id)))
+    try:
+        return Given(held.signed, seal_to(*choice, held.secret, _info(held.terms, receiver.node_id, chain_id)))
+    except CryptoError as error:
+        raise Refused("untrusted", "terms cannot be sealed to the onion key that the directory names") from error
 
 
 def decode_terms(signed: Signed | None) -> Terms:

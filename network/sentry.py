@@ -26,7 +26,7 @@ WORTH_A_BOUNDARY = 1.0  # tokens more that a prompt matches, on average
 WORTH_A_CHUNK = 0.05
 UNTOUCHED = 128  # tokens: a hit needs two chunks, so the first ones stay
 LONG = 512  # tokens: what chunks that nobody parts in are merged to
-COARSE = 1024  # tokens: fixed chunks where next to nobody matches that deep
+CHANCE = 0.25  # how often a prompt that parts from many others seems to share the chunk after that, too
 
 
 class Sentry:
@@ -115,12 +115,8 @@ def plan_for(final: Mapping[int, float], total: float, default: ChunkPlan) -> tu
     """
     mass = _Mass(final, total)
     ends = list(default.ends(DEEPEST))
-    kept = _thinned(_with_boundaries(ends, mass), set(ends), mass)
-    deep = mass.between(DEEPEST, None) * (COARSE - default.fixed) / 2
-    fixed = COARSE if deep < WORTH_A_CHUNK and default.fixed < COARSE else default.fixed
-    if kept == ends and fixed == default.fixed:
-        return (), 0
-    return _lengths(kept), fixed
+    found = _with_boundaries(ends, mass)
+    return (_lengths(_thinned(found, set(ends), mass)), default.fixed) if found != ends else ((), 0)
 
 
 def merge(votes: Iterable[tuple[int, Proposal]], default: ChunkPlan) -> Proposal:
@@ -128,18 +124,14 @@ def merge(votes: Iterable[tuple[int, Proposal]], default: ChunkPlan) -> Proposal
     cast = [(weight, found) for weight, found in votes if found.prompts >= ENOUGH and is_sane(found.lengths, found.fixed)]
     half = sum(weight for weight, _ in cast) / 2
     weights: dict[int, int] = {}
-    coarse = 0
     for weight, found in cast:
-        plan = plan_of(found, default)
-        coarse += weight if plan.fixed == COARSE else 0
-        for end in plan.ends(DEEPEST):
+        for end in plan_of(found, default).ends(DEEPEST):
             weights[end] = weights.get(end, 0) + weight
     ends = _closed([end for end, weight in sorted(weights.items()) if weight > half], default)
-    fixed = COARSE if coarse > half else default.fixed
     lengths = _lengths(ends)
-    if not cast or (ends == list(default.ends(DEEPEST)) and fixed == default.fixed) or not is_sane(lengths, fixed):
+    if not cast or ends == list(default.ends(DEEPEST)) or not is_sane(lengths, default.fixed):
         return Proposal()
-    return Proposal(0, lengths, fixed)
+    return Proposal(0, lengths, default.fixed)
 
 
 class _Mass:
@@ -151,10 +143,9 @@ class _Mass:
         for length in self.lengths:
             self._sums.append(self._sums[-1] + final[length] / max(total, 1.0))
 
-    def between(self, start: int, end: int | None) -> float:
+    def between(self, start: int, end: int) -> float:
         """Of those that part at `start` tokens or later, and before `end`."""
-        last = len(self.lengths) if end is None else bisect_left(self.lengths, end)
-        return self._sums[last] - self._sums[bisect_left(self.lengths, start)]
+        return self._sums[bisect_left(self.lengths, end)] - self._sums[bisect_left(self.lengths, start)]
 
 
 def _with_boundaries(ends: Sequence[int], mass: _Mass) -> list[int]:
@@ -186,12 +177,16 @@ def _gain(ends: Sequence[int], at: int, mass: _Mass) -> float:
 
 
 def _thinned(ends: Sequence[int], usual: set[int], mass: _Mass) -> list[int]:
-    """Without the usual ends at which next to nobody parts, as long as chunks do not get too long."""
+    """Without the usual ends before the last boundary at which next to nobody parts, as long as chunks do not get too long.
+
+    Without an end its chunk is lost to who parts in it, and who parts before it may be thought to share more.
+    """
     kept: list[int] = []
-    before = 0
+    before, last = 0, max(set(ends) - usual)
     for end, following in pairwise(ends):
-        needless = mass.between(end, following) * (end - before) < WORTH_A_CHUNK
-        if end in usual and end > UNTOUCHED and needless and following - before <= LONG:
+        lost = mass.between(end, following) * (end - before)
+        false = mass.between(before, end) * CHANCE * (following - end)
+        if UNTOUCHED < end < last and end in usual and lost + false < WORTH_A_CHUNK and following - before <= LONG:
             continue
         kept.append(end)
         before = end

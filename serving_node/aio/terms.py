@@ -10,7 +10,7 @@ import time
 from collections.abc import Awaitable, Callable
 
 from network.aio.dialer import UNREACHABLE
-from network.directory import Directory
+from network.directory import SETTLE_SECONDS, Directory
 from network.errors import PlanetServeError
 from network.fingerprint import ChunkPlan
 from network.hrdelta import Refused
@@ -22,8 +22,7 @@ from serving_node.forwarder import Forwarder
 
 log = logging.getLogger(__name__)
 
-SETTLE_S = 5.0
-GIVE_UP_S = 15.0
+GIVE_UP_S = 2 * SETTLE_SECONDS
 RETRY_S = 0.5
 ASK_AGAIN_S = 10.0
 Fetch = Callable[[bytes, bytes, int], Awaitable[bytes]]
@@ -41,7 +40,7 @@ class TermsExchange:
         self._plan = plan
         self._changed = changed
         self._directory_hash = b""
-        self._started = time.monotonic()
+        self._trusted_since = float("inf")
         self._told: dict[bytes, bytes] = {}
         self._asked: dict[bytes, tuple[bytes, float]] = {}
         self._retry_at: dict[bytes, float] = {}
@@ -52,6 +51,8 @@ class TermsExchange:
     def tick(self, directory: Directory, now: float, fetch: Fetch) -> None:
         """Does what is due: takes in the directory, asks who holds other terms, issues what nobody issued."""
         self.follow(directory)
+        if self.book.trusted:
+            self._trusted_since = min(self._trusted_since, now)
         for node in self.book.members():
             self._ask_if_wanted(node, now, fetch)
         number = self.book.due(self._reachable, now) if self._settled(now) else None
@@ -112,9 +113,9 @@ class TermsExchange:
     def _settled(self, now: float) -> bool:
         """Whether we have heard from every trusted member, or waited long enough, and have fetched what they hold."""
         members = self.book.members()
-        if now < self._started + GIVE_UP_S and any(node in self._tasks or self._wants(node, now) for node in members):
+        if now < self._trusted_since + GIVE_UP_S and any(node in self._tasks or self._wants(node, now) for node in members):
             return False
-        return now >= self._started + SETTLE_S or all(self._reachable(node) for node in members)
+        return now >= self._trusted_since + SETTLE_SECONDS or all(self._reachable(node) for node in members)
 
     def _reachable(self, node: bytes) -> bool:
         replica = self._forwarder.sync.replicas.get(node)

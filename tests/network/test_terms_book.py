@@ -157,6 +157,13 @@ def test_who_is_not_trusted_is_told_nothing_and_issues_nothing() -> None:
         other.answer(IDS[0], HELLO, 0.0)
 
 
+def test_nothing_can_be_sealed_to_a_node_without_an_onion_key() -> None:
+    one = book(0, where=directory(entry(0), replace(entry(1), onion_key=b"")))
+    one.issue(0)
+    with pytest.raises(Refused):
+        one.answer(IDS[1], HELLO, 0.0)
+
+
 def test_terms_of_an_untrusted_issuer_do_not_count() -> None:
     first, second, *_ = in_order(0)
     cheat, honest = book(first), book(second)

@@ -199,3 +199,15 @@ async def test_no_secret_is_ever_logged(caplog: pytest.LogCaptureFixture) -> Non
     said = [caplog.text, *(repr(record.__dict__) for record in caplog.records)]
     assert any("terms for a generation" in line for line in said)
     assert not any(form in line for line in said for form in (secret.hex(), repr(secret)[2:-1]))
+
+
+async def test_a_node_that_took_its_time_to_start_waits_for_the_group_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with network(1) as net:
+        await until(lambda: net.agreed(0))
+        late = await net.add(1)
+        late.terms.book.on_directory(net.directory)
+        clock = terms.time.monotonic() + 10 * terms.GIVE_UP_S
+        late.terms.tick(net.directory, clock, late._fetch_terms)
+        assert net.held(1) is None
+        await until(lambda: net.agreed(0, 1))
+        assert net.held(1) == net.held(0)
