@@ -49,6 +49,11 @@ class SigningKey:
         signed: bytes = nacl.bindings.crypto_sign(message, self._secret)
         return signed[:SIGNATURE_LENGTH]
 
+    def exchange_private(self) -> bytes:
+        """The X25519 private key of the same holder, for whoever is known by a signing key alone."""
+        private: bytes = nacl.bindings.crypto_sign_ed25519_sk_to_curve25519(self._secret)
+        return private
+
     def __repr__(self) -> str:
         return f"SigningKey(public={self.public.hex()})"
 
@@ -62,6 +67,15 @@ def verify(public: bytes, message: bytes, signature: bytes) -> bool:
     except nacl.exceptions.BadSignatureError:
         return False
     return True
+
+
+def exchange_key_of(signing_public: bytes) -> bytes:
+    """The X25519 public key that belongs to an Ed25519 public key. CryptoError when that is no key."""
+    try:
+        public: bytes = nacl.bindings.crypto_sign_ed25519_pk_to_curve25519(signing_public)
+    except nacl.exceptions.CryptoError as error:
+        raise CryptoError("not an Ed25519 public key") from error
+    return public
 
 
 def exchange_public(private: bytes) -> bytes:

@@ -39,6 +39,7 @@ class HRIndex:
         self._tree_bytes = max_bytes // KEPT_GENERATIONS
         self._trees: dict[int, HRTree] = {}
         self._spaces: dict[int, Space] = {}
+        self._last: tuple[Space | None, bytes, bytes, bytes] = (None, b"", b"", b"")
         self._terms: dict[int, tuple[ChunkPlan, bytes]] = {-1: (plan or ChunkPlan(), b"")}
 
     @property
@@ -101,7 +102,7 @@ class HRIndex:
 
     def path(self, packed: bytes, salt: bytes = b"") -> bytes:
         """The path of a packed prompt in the current generation."""
-        return self.space(self.generation).path(packed, salt)
+        return self._path(self.space(self.generation), packed, salt)
 
     def match(self, packed: bytes, salt: bytes = b"") -> dict[bytes, Held]:
         """Every node that holds a prefix of the prompt: the deepest over all generations. *Does not change the index.*
@@ -113,11 +114,19 @@ class HRIndex:
             if not len(tree):
                 continue
             space = self.space(generation)
-            for node, holding in tree.match(space.path(packed, salt), PARTING).items():
+            for node, holding in tree.match(self._path(space, packed, salt), PARTING).items():
                 held = Held(space.plan.tokens(holding.depth), holding.touched)
                 if node not in best or (held.tokens, held.touched) > (best[node].tokens, best[node].touched):
                     best[node] = held
         return best
+
+    def _path(self, space: Space, packed: bytes, salt: bytes) -> bytes:
+        """A prompt is matched, decided about and claimed in one go: the same object as just now has the same path."""
+        last_space, last_packed, last_salt, path = self._last
+        if packed is not last_packed or salt != last_salt or space is not last_space:
+            path = space.path(packed, salt)
+            self._last = (space, packed, salt, path)
+        return path
 
     def generations(self) -> tuple[int, ...]:
         """Generations that have a tree, ascending."""

@@ -234,6 +234,11 @@ class Forwarder:
         self.sync.journal.report(self.beliefs.own_report())
 
 
+def prompt_length(prompt: Prompt) -> int:
+    """A prompt's tokens, however it is given."""
+    return _tokens(prompt) if isinstance(prompt, bytes) else len(prompt)
+
+
 def _packed(prompt: Prompt) -> bytes:
     return prompt if isinstance(prompt, bytes) else pack_tokens(prompt)
 

@@ -6,7 +6,7 @@ The clock and the directory around `serving_node/forwarder.py`; `group.py` adds 
 
 import logging
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection
 
 from aiohttp import web
 
@@ -15,7 +15,7 @@ from serving_node.aio.group_metrics import GroupMetrics
 from serving_node.aio.route_metrics import RouteMetrics
 from serving_node.breaker import Fault
 from serving_node.decisions import KEPT
-from serving_node.forwarder import Forwarder, Prompt
+from serving_node.forwarder import Forwarder, Prompt, prompt_length
 from serving_node.load_factor import EngineLoad
 from serving_node.routing import Decision
 
@@ -63,7 +63,7 @@ class Mind:
 
     def observe_served(
         self,
-        prompt: Sequence[int],
+        prompt: Prompt,
         cached_tokens: int,
         ttft_s: float,
         *,
@@ -88,7 +88,7 @@ class Mind:
             salt=salt,
             decision=decision,
         )
-        self.metrics.served(len(prompt), cached_tokens)
+        self.metrics.served(prompt_length(prompt), cached_tokens)
         if decision is not None:
             self._routes.ended(decision, self.forwarder.own, cached_tokens, ttft_s)
         self._stir()

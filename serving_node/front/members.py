@@ -7,9 +7,10 @@ is a signature over the pair and the hour: made and checked once an hour, carrie
 from collections.abc import Sequence
 
 from network.chain_records import UNIT, DirectoryEntry, DirectoryRecord
-from network.crypto import SigningKey, sha256, verify
+from network.crypto import SigningKey, exchange_key_of, sha256, verify
 from network.directory import Directory
-from network.errors import ConfigError
+from network.errors import ConfigError, CryptoError
+from network.hpke import OnionPrivate, Opener
 from network.ids import NODE_ID_LENGTH, NodeId, Role, node_id
 from serving_node.front.config import FrontConfig, Member
 
@@ -24,6 +25,7 @@ def directory_of(config: FrontConfig) -> Directory:
         DirectoryEntry(
             node_id=node_id(member.key),
             signing_key=member.key,
+            onion_key=_onion_key(member),
             role=Role.MODEL,
             name=member.name,
             address=str(member.address),
@@ -35,6 +37,11 @@ def directory_of(config: FrontConfig) -> Directory:
     ]
     record = DirectoryRecord(chain_id=f"front/{config.group}"[:64], epoch=0, entries=tuple(sorted(entries, key=_by_id)))
     return Directory(record, 1)
+
+
+def opener_of(key: SigningKey) -> Opener:
+    """Opens what fellows seal to this front: a front is known by its signing key alone."""
+    return Opener(OnionPrivate(key.exchange_private()))
 
 
 def check_own(config: FrontConfig, public: bytes) -> NodeId:
@@ -93,6 +100,15 @@ class Hops:
 def _statement(sender: bytes, receiver: bytes, hour: int) -> bytes:
     assert len(sender) == len(receiver) == NODE_ID_LENGTH
     return sha256(_DOMAIN, sender, receiver, hour.to_bytes(8, "big"))
+
+
+def _onion_key(member: Member) -> bytes:
+    try:
+        return exchange_key_of(member.key)
+    except CryptoError as error:
+        raise ConfigError(
+            f"member {member.name!r}: its key is no Ed25519 public key; `planetserve keys show` says it"
+        ) from error
 
 
 def _by_id(entry: DirectoryEntry) -> bytes:

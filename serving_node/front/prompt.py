@@ -7,7 +7,6 @@ token (`docs/forwarding.md` 2.1). The body itself is passed on as it came, never
 
 import json
 from array import array
-from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any
@@ -16,14 +15,15 @@ from serving_node.front.http1 import HttpError
 
 CHAT, COMPLETION = b"/v1/chat/completions", b"/v1/completions"
 SALT_BYTES = 16
+WORD_BYTES = 4
 _MAX_SALT = 512
 
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """What is known of a request before anybody answers it. `words` is empty when the body is not of the usual shape."""
+    """What is known of a request before anybody answers it. `packed` is empty when the body is not of the usual shape."""
 
-    words: Sequence[int]
+    packed: bytes
     stream: bool
     salt: bytes = b""
 
@@ -41,13 +41,7 @@ def read_prompt(path: bytes, body: bytes) -> Prompt:
         raise HttpError(400, "invalid_request", f"cache_salt must be a string of 1 to {_MAX_SALT} characters")
     text = _chat(asked) if path == CHAT else _completion(asked)
     hidden = blake2b(salt.encode("utf-8", "surrogatepass"), digest_size=SALT_BYTES).digest() if salt else b""
-    return Prompt(_words(text), asked.get("stream") is True, hidden)
-
-
-def _words(text: bytes) -> Sequence[int]:
-    words = array("I")
-    words.frombytes(text + b"\0" * (-len(text) % 4))
-    return words
+    return Prompt(text + b"\0" * (-len(text) % WORD_BYTES), asked.get("stream") is True, hidden)
 
 
 def _chat(asked: dict[str, Any]) -> bytes:
@@ -73,7 +67,7 @@ def _completion(asked: dict[str, Any]) -> bytes:
         return f"{_name(asked)}text\0{prompt}".encode("utf-8", "surrogatepass")
     if isinstance(prompt, list) and prompt and all(isinstance(token, int) and 0 <= token < 2**32 for token in prompt):
         name = f"{_name(asked)}ids\0".encode("utf-8", "surrogatepass")
-        return name + b"\0" * (-len(name) % 4) + array("I", prompt).tobytes()
+        return name + b"\0" * (-len(name) % WORD_BYTES) + array("I", prompt).tobytes()
     return b""
 
 

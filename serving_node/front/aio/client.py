@@ -5,7 +5,7 @@ engine's stream down; one that leaves ends it.
 """
 
 import asyncio
-from typing import Protocol
+from typing import Protocol, cast
 
 from serving_node.front.errors import error_answer
 from serving_node.front.http1 import CHUNKED, HEAD_END, MAX_HEAD, ChunkReader, HttpError, RequestHead, read_request
@@ -79,9 +79,8 @@ class Client(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A caller has come."""
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-        transport.set_write_buffer_limits(high=WRITE_HIGH)
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's is one in all but name
+        self._transport.set_write_buffer_limits(high=WRITE_HIGH)
         self._since = asyncio.get_running_loop().time()
         self._house.arrived(self)
 

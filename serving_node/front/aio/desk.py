@@ -22,7 +22,7 @@ from serving_node.front.door import Door
 from serving_node.front.errors import json_answer
 from serving_node.front.http1 import HttpError, RequestHead, onward_request
 from serving_node.front.members import Hops
-from serving_node.front.prompt import CHAT, COMPLETION, read_prompt
+from serving_node.front.prompt import CHAT, COMPLETION, WORD_BYTES, read_prompt
 from serving_node.front.usage import cached_words
 
 log = logging.getLogger(__name__)
@@ -156,16 +156,16 @@ class Desk:
 
     def asked(self, passage: Passage, place: Place) -> bytes:
         """A place is about to be asked: the request's head for it."""
-        head, words = passage.head, passage.words
+        head, packed = passage.head, passage.packed
         expected = passage.expected_at(place.node_id)
         if not place.own:
             hop = self._hops.write(self.name, place.node_id, expected, time.time())
             extra = (hop, b"x-planetserve-no-share: 1\r\n") if passage.no_share else (hop,)
             return onward_request(head, head.target, place.host, len(passage.body), extra)
         if passage.visit is None:
-            passage.visit = self.door.enter(len(words), expected, self._now())
-            if words:
-                self._group.observe_admitted(words, no_share=passage.no_share, salt=passage.salt)
+            passage.visit = self.door.enter(len(packed) // WORD_BYTES, expected, self._now())
+            if packed:
+                self._group.observe_admitted(packed, no_share=passage.no_share, salt=passage.salt)
             if passage.decision is not None:
                 self._group.observe_over(passage.decision)  # from here on the door's book shows it
         return onward_request(head, head.target, place.host, len(passage.body))
@@ -199,7 +199,7 @@ class Desk:
         self.passages.discard(passage)
         place = passage.place
         self._metrics.requests[outcome, "" if place is None else "here" if place.own else "forwarded"] += 1
-        if outcome == "answered" and passage.status == 200 and passage.words and place is not None:
+        if outcome == "answered" and passage.status == 200 and passage.packed and place is not None:
             self._learn(passage, place)
         if passage.decision is not None:
             self._group.observe_over(passage.decision)
@@ -214,23 +214,23 @@ class Desk:
         prompt = read_prompt(head.path, body)
         no_share = head.fields.get(b"x-planetserve-no-share") == b"1"
         passage = Passage(self, client, head, body, [self._engine], self._now())
-        passage.words, passage.stream, passage.salt, passage.no_share = prompt.words, prompt.stream, prompt.salt, no_share
+        passage.packed, passage.stream, passage.salt, passage.no_share = prompt.packed, prompt.stream, prompt.salt, no_share
         if hop is not None:
             passage.expected = hop
         elif len(self.places) > 1:
             self.tell_load()
-            passage.decision = self._group.decide(prompt.words, no_share=no_share, salt=prompt.salt)
+            passage.decision = self._group.decide(prompt.packed, no_share=no_share, salt=prompt.salt)
             passage.places = []
         return passage
 
     def _learn(self, passage: Passage, place: Place) -> None:
         """What one whole answer says about caches and times. Only a stream shows when its first token came."""
-        words, visit, now = passage.words, passage.visit, self._now()
-        cached = cached_words(passage.tail.share(), len(words), passage.expected_at(place.node_id))
+        words, visit, now = len(passage.packed) // WORD_BYTES, passage.visit, self._now()
+        cached = cached_words(passage.tail.share(), words, passage.expected_at(place.node_id))
         if visit is not None:
             ttft_s = passage.spoke_at - visit.entered_at if passage.stream else 0.0
             self._group.observe_served(
-                words,
+                passage.packed,
                 cached,
                 ttft_s,
                 queue_s=visit.queue_s if passage.stream else 0.0,
@@ -239,7 +239,7 @@ class Desk:
                 salt=passage.salt,
                 decision=passage.decision,
             )
-            self._metrics.served(len(words), cached)
+            self._metrics.served(words, cached)
         elif passage.decision is not None:
             ttft_s = passage.spoke_at - passage.since if passage.stream else 0.0
             self._group.observe_answered(passage.decision, cached, ttft_s, node=place.node_id)

@@ -24,7 +24,7 @@ from serving_node.aio.group import Group
 from serving_node.front.aio.client import Client
 from serving_node.front.aio.desk import Desk
 from serving_node.front.config import FrontConfig
-from serving_node.front.members import check_own, directory_of
+from serving_node.front.members import check_own, directory_of, opener_of
 
 log = logging.getLogger(__name__)
 
@@ -53,6 +53,7 @@ class Front:
             self._dialer,
             registry=registry,
             unit=Unit.TEXT,
+            opener=opener_of(signing),
         )
         self.desk = Desk(config, signing, self.own_id, self.group, registry, self._adopt)
         self._ops = OpsServer(config.ops, self.status, registry, self.group.ops_routes())

@@ -6,7 +6,6 @@ breaks ends as an error. The caller's leaving ends it everywhere.
 
 import asyncio
 import logging
-from collections.abc import Sequence
 from typing import Protocol
 
 from serving_node.breaker import Fault
@@ -58,7 +57,8 @@ class Passage:
 
     __slots__ = (
         "_answers", "_keeper", "_reason", "_response", "_started", "_upstream", "body", "client", "decision", "expected",
-        "head", "no_share", "over", "place", "places", "salt", "since", "spoke_at", "stream", "tail", "tried", "visit", "words",
+        "head", "no_share", "over", "packed", "place", "places", "salt", "since", "spoke_at", "stream", "tail", "tried",
+        "visit",
     )  # fmt: skip
 
     def __init__(
@@ -70,7 +70,7 @@ class Passage:
         self.body = body
         self.places = places
         self.since = since
-        self.words: Sequence[int] = ()
+        self.packed = b""
         self.salt = b""
         self.stream = False
         self.no_share = False

@@ -6,7 +6,7 @@ nothing of what it says.
 
 import asyncio
 import ssl
-from typing import Protocol
+from typing import Protocol, cast
 
 from network.aio.dialer import CONNECT_SECONDS
 from network.config import Address
@@ -138,8 +138,7 @@ class Upstream(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Connected."""
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's is one in all but name
 
     def data_received(self, data: bytes) -> None:
         """Bytes of an answer; any others end the connection."""

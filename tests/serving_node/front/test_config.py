@@ -5,10 +5,11 @@ from typing import Any
 
 import pytest
 
+from network.crypto import SigningKey
 from network.errors import ConfigError
 from serving_node.front.config import FrontConfig, from_mapping
 
-KEY = "ab" * 32
+KEY = SigningKey(bytes(32)).public.hex()
 
 
 def read(front: dict[str, Any] | None = None, engine: dict[str, Any] | None = None, members: Any = None) -> FrontConfig:

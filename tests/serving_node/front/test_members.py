@@ -4,9 +4,11 @@ import pytest
 
 from network.crypto import SigningKey, sha256
 from network.errors import ConfigError
+from network.geometry import Seal
+from network.hpke import seal_to
 from network.ids import node_id
 from serving_node.front.config import FrontConfig, from_mapping
-from serving_node.front.members import HOUR_S, Hops, check_own, directory_of
+from serving_node.front.members import HOUR_S, Hops, check_own, directory_of, opener_of
 
 KEYS = [SigningKey(sha256(bytes([number]))) for number in range(3)]
 IDS = [node_id(key.public) for key in KEYS]
@@ -27,6 +29,9 @@ def test_all_listed_are_trusted_nodes_of_one_group(config: FrontConfig) -> None:
     directory = directory_of(config)
     assert {entry.node_id for entry in directory.models("m")} == set(IDS)
     assert check_own(config, KEYS[0].public) == IDS[0]
+    sealed = seal_to(Seal.X25519, directory.record.entries[0].onion_key, b"word", b"info")
+    opened = [key for key in KEYS if node_id(key.public) == directory.record.entries[0].node_id]
+    assert opener_of(opened[0]).open(sealed, b"info") == b"word"
     with pytest.raises(ConfigError, match="another key"):
         check_own(config, KEYS[1].public)
 

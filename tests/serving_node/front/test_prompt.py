@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from serving_node.front.http1 import HttpError
-from serving_node.front.prompt import CHAT, COMPLETION, read_prompt
+from serving_node.front.prompt import CHAT, COMPLETION, WORD_BYTES, read_prompt
 
 TEXT = st.text(st.characters(exclude_characters="\0"), max_size=60)
 
@@ -19,7 +19,9 @@ def chat(*contents: Any, **more: Any) -> bytes:
 
 
 def words(body: bytes, path: bytes = CHAT) -> list[int]:
-    return list(read_prompt(path, body).words)
+    packed = read_prompt(path, body).packed
+    assert len(packed) % WORD_BYTES == 0
+    return list(memoryview(packed).cast("I"))
 
 
 @given(st.lists(TEXT, min_size=1, max_size=4), TEXT)

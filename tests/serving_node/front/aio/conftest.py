@@ -219,8 +219,13 @@ class Cluster:
         return caller
 
     async def met(self) -> None:
-        """Every front has spoken with every other."""
+        """Every front has spoken with every other, and they hold the same terms: what was said before is void."""
         await self.until(lambda: all(reached for front in self.fronts for reached in front.fellows().values()))
+        await self.until(self._agreed)
+
+    def _agreed(self) -> bool:
+        terms = {front.group.forwarder.sync.terms for front in self.fronts}
+        return len(terms) == 1 and b"" not in terms
 
     @staticmethod
     async def until(holds: Callable[[], bool]) -> None:
