@@ -19,7 +19,7 @@ LEAST_RETRY_S = 1
 
 @dataclass(eq=False, slots=True)
 class Ticket:
-    """One request's place: in the queue, then in a slot."""
+    """One request's place: in the queue, then in a slot. `expected_tokens` of its prompt are believed to be cached."""
 
     prompt_tokens: int
     admitted_at: float
@@ -27,11 +27,12 @@ class Ticket:
     first_text_at: float | None = None
     processed_tokens: int = 0
     cached_tokens: int = 0
+    expected_tokens: int = 0
 
     @property
     def unprocessed_tokens(self) -> int:
-        """Prompt tokens that the engine has still to read."""
-        return 0 if self.first_text_at is not None else self.prompt_tokens - self.processed_tokens
+        """Prompt tokens that the engine has still to compute, as far as is known."""
+        return 0 if self.first_text_at is not None else self.prompt_tokens - max(self.processed_tokens, self.expected_tokens)
 
 
 class Admission:
@@ -57,8 +58,8 @@ class Admission:
         """Requests in the queue."""
         return len(self._waiting)
 
-    def admit(self, prompt_tokens: int, now: float, deadline: float) -> Ticket:
-        """A place in the queue. Raises ServeError(overloaded)."""
+    def admit(self, prompt_tokens: int, now: float, deadline: float, expected_tokens: int = 0) -> Ticket:
+        """A place in the queue. Raises ServeError(overloaded). Tokens that are expected to be cached make no queue."""
         if self.draining:
             raise ServeError(OVERLOADED, "this node is shutting down; ask again, another will answer", LEAST_RETRY_S)
         wait = self.expected_wait(now)
@@ -66,7 +67,7 @@ class Admission:
         if full or now + wait > deadline:
             after = max(LEAST_RETRY_S, math.ceil(wait))
             raise ServeError(OVERLOADED, f"{self.waiting} requests wait already; try again in {after} s", after)
-        ticket = Ticket(prompt_tokens, now)
+        ticket = Ticket(prompt_tokens, now, expected_tokens=min(expected_tokens, prompt_tokens))
         self._waiting.append(ticket)
         return ticket
 
@@ -82,7 +83,7 @@ class Admission:
     def prefilled(self, ticket: Ticket, processed: int, cached: int) -> None:
         """The engine has read `processed` tokens of the prompt, `cached` of them from its cache."""
         ticket.processed_tokens = max(ticket.processed_tokens, processed)
-        ticket.cached_tokens = cached
+        ticket.cached_tokens, ticket.expected_tokens = cached, 0
 
     def first_text(self, ticket: Ticket, now: float) -> None:
         """The first token came: the whole prompt is read, and its speed is known."""

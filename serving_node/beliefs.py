@@ -45,6 +45,7 @@ class _Standing:
     ours: float
     token_s: float
     drain_s: float
+    slot_s: float
     wait_s: float
     latency_s: float
 
@@ -76,7 +77,9 @@ class Beliefs:
         standing = self._standing(node)
         reported_at = self._load_at if own else self._sync.replicas[node].load_at
         booked = self.bookings.unseen(node, reported_at, now)
-        queue_s = booked * standing.drain_s + standing.wait_s
+        # Prompts that were waiting are read meanwhile; when a taken slot frees, nobody can tell from outside.
+        waited = now - reported_at if reported_at > 0 else 0.0
+        queue_s = booked * standing.drain_s + (standing.slot_s or max(0.0, standing.wait_s - waited))
         confidence, slowness = self.experience.confidence(node, now), 1.0
         rtt_s = 0.0
         if not own:
@@ -253,5 +256,4 @@ def _stand(report: LoadReport, ours: float, *, own: bool) -> _Standing:
         claimed = min(max(claimed, ours / PRICE_RANGE), ours * PRICE_RANGE)
         drain_s = min(max(drain_s, ours / PRICE_RANGE), ours * PRICE_RANGE)
     latency = min(report.latency_us / 1_000_000, LONGEST_LATENCY_S)
-    wait = slot_wait(report, latency) or report.queued_tokens * drain_s
-    return _Standing(report, ours, claimed, drain_s, wait, latency)
+    return _Standing(report, ours, claimed, drain_s, slot_wait(report, latency), report.queued_tokens * drain_s, latency)

@@ -167,71 +167,90 @@ def soonest(query: Query) -> Choice:
     An own node without a queue keeps a prompt of which no other node is believed to hold a hit's worth more.
     """
     own = query.own
-    richest = max(query.candidates, key=lambda candidate: candidate.expected_tokens)
-    kept = own is not None and own.queue_s == 0 and richest.expected_tokens < own.expected_tokens + query.hit_tokens
-    if own is not None and kept and not query.session:
+    expected = sorted(candidate.expected_tokens for candidate in query.candidates)
+    if own is not None and own.queue_s == 0 and expected[-1] < own.expected_tokens + query.hit_tokens and not query.session:
         return own, "idle here, and no better cache elsewhere"
-    open_to = _warm(query)
-    scores, placed = _scores(query, open_to, richest)
-    best = min(scores)
-    near = [c for c, score in zip(open_to, scores, strict=True) if score <= best * (1 + TIE_SHARE) + TIE_S]
-    if query.unseen_s > 0:
-        chosen = open_to[draw(pour(scores, query.unseen_s), query.rng(8))]
-    else:
-        chosen = placed if placed in near else _pick(query, near)
-    return chosen, _why(query, chosen, placed, richest, chosen in near)
+    # What most nodes hold, a system prompt that all prompts share, makes nobody a holder.
+    return _Choosing(query, expected[(len(expected) - 1) // 2] + query.hit_tokens).choose()
 
 
-def _warm(query: Query) -> tuple[Candidate, ...]:
-    """Those that may get this prompt: a node just started gets what it holds, and its share of the rest."""
-    chance = int.from_bytes(query.rng(8), "big") / 2**64 if any(c.warmth < 1 for c in query.candidates) else 0.0
-    open_to = tuple(c for c in query.candidates if chance < c.warmth or c.expected_tokens >= query.hit_tokens)
-    return open_to or query.candidates
+class _Choosing:
+    """One application of `ttft`. A holder has at least `bar` of the prompt's tokens."""
 
+    __slots__ = ("_among", "_bar", "_query", "_scores")
 
-def _scores(query: Query, among: Sequence[Candidate], richest: Candidate) -> tuple[list[float], Candidate | None]:
-    """Predicted seconds, less what placing the prompt where all entry points would place it is worth; and that place.
+    def __init__(self, query: Query, bar: int) -> None:
+        self._query = query
+        self._bar = bar
+        self._among = self._warm()
+        self._scores = [candidate.score_s for candidate in self._among]
 
-    A hit's worth of prefix whose holders are too busy goes to its second, then its third holder; a named conversation goes to
-    its own node. Neither is worth more than it saves, so a busy place is left.
-    """
-    scores = [candidate.score_s for candidate in among]
-    worth = _worth(query, among, scores, richest)
-    least = min(scores)
-    placed = None
-    for at, candidate in enumerate(among):
-        bonus = worth.get(candidate.node_id, 0.0)
-        # A bonus makes equals of nodes; it never pulls a prompt away from a holder that answers sooner.
-        if bonus:
-            scores[at] = max(least, scores[at] - bonus)
-            if placed is None or scores[at] < scores[among.index(placed)]:
-                placed = candidate
-    return scores, placed
+    def choose(self) -> Choice:
+        placed = self._place()
+        best = min(self._scores)
+        near = [c for c, score in zip(self._among, self._scores, strict=True) if score <= best * (1 + TIE_SHARE) + TIE_S]
+        chosen = placed if placed in near else _pick(self._query, near)
+        if self._query.unseen_s > 0 and not self._holds(chosen):
+            chosen = self._spread()
+        return chosen, self._why(chosen, placed, chosen in near)
 
+    def _holds(self, candidate: Candidate) -> bool:
+        return candidate.expected_tokens >= self._bar
 
-def _worth(query: Query, among: Sequence[Candidate], scores: list[float], richest: Candidate) -> dict[bytes, float]:
-    """Seconds that a node may be worse by and still be the place to choose, by node id."""
-    if query.session:
-        first = rendezvous(query.session, [candidate.node_id for candidate in query.candidates])[0]
-        return {first: SESSION_WORTH * query.prompt_tokens * richest.token_s}
-    soonest_at = min(range(len(scores)), key=scores.__getitem__)
-    spills = among[soonest_at].expected_tokens < query.hit_tokens <= richest.expected_tokens
-    if not spills or not query.prefix:
-        return {}
-    order = rendezvous(query.prefix, [c.node_id for c in among if c.expected_tokens < query.hit_tokens])
-    saved = richest.expected_tokens * richest.token_s
-    return {node: share * saved for node, share in zip(order, REPLICA_WORTH, strict=False)}
+    def _warm(self) -> tuple[Candidate, ...]:
+        """Those that may get this prompt: a node just started gets what it holds, and its share of the rest."""
+        candidates = self._query.candidates
+        if all(candidate.warmth >= 1 for candidate in candidates):
+            return candidates
+        chance = int.from_bytes(self._query.rng(8), "big") / 2**64
+        return tuple(c for c in candidates if chance < c.warmth or self._holds(c)) or candidates
 
+    def _place(self) -> Candidate | None:
+        """Lowers the scores of where all entry points would put this prompt, by what that is worth; returns the first such.
 
-def _why(query: Query, chosen: Candidate, placed: Candidate | None, richest: Candidate, near: bool) -> str:
-    if placed is chosen:
-        return "the conversation's own node" if query.session else "holders busy: the next holder of this prefix"
-    if not near:
-        return "spread: others may be sending to the soonest"
-    if chosen.own:
-        return "as soon here as anywhere"
-    spilled = chosen.expected_tokens < query.hit_tokens <= richest.expected_tokens
-    return "holders busy: sooner computed anew" if spilled else "soonest first token"
+        A prefix whose holders are too busy goes to its second, then its third holder; a named conversation to its own node.
+        A bonus makes equals of nodes: it never pulls a prompt away from one that answers sooner, nor to one that is busy.
+        """
+        worth = self._worth()
+        least = min(self._scores)
+        placed: tuple[float, Candidate] | None = None
+        for at, candidate in enumerate(self._among if worth else ()):
+            bonus = worth.get(candidate.node_id, 0.0)
+            if bonus:
+                self._scores[at] = max(least, self._scores[at] - bonus)
+                if placed is None or self._scores[at] < placed[0]:
+                    placed = (self._scores[at], candidate)
+        return placed[1] if placed else None
+
+    def _worth(self) -> dict[bytes, float]:
+        """Seconds that a node may be worse by and still be the place to choose, by node id."""
+        query = self._query
+        if query.session:
+            first = rendezvous(query.session, [candidate.node_id for candidate in query.candidates])[0]
+            return {first: SESSION_WORTH * query.prompt_tokens * self._among[0].token_s}
+        richest = max(self._among, key=lambda candidate: candidate.expected_tokens)
+        soonest_at = min(range(len(self._scores)), key=self._scores.__getitem__)
+        if not query.prefix or not self._holds(richest) or self._holds(self._among[soonest_at]):
+            return {}
+        order = rendezvous(query.prefix, [c.node_id for c in self._among if not self._holds(c)])
+        saved = richest.expected_tokens * richest.token_s
+        return {node: share * saved for node, share in zip(order, REPLICA_WORTH, strict=False)}
+
+    def _spread(self) -> Candidate:
+        """One of the nodes that hold nothing more: others are after the idlest of them as well, on the same old news."""
+        rows = [(c, score) for c, score in zip(self._among, self._scores, strict=True) if not self._holds(c)]
+        return rows[draw(pour([score for _, score in rows], self._query.unseen_s), self._query.rng(8))][0]
+
+    def _why(self, chosen: Candidate, placed: Candidate | None, near: bool) -> str:
+        if placed is chosen:
+            return "the conversation's own node" if self._query.session else "holders busy: the next holder of this prefix"
+        if not near:
+            return "spread: others may be sending to the soonest"
+        if chosen.own:
+            return "as soon here as anywhere"
+        if self._holds(chosen) or not any(self._holds(candidate) for candidate in self._among):
+            return "soonest first token"
+        return "holders busy: sooner computed anew"
 
 
 POLICIES: dict[str, Policy] = {

@@ -201,7 +201,8 @@ class Simulation:
             self._elsewhere(flight, target, False, now)
             return
         try:
-            flight.ticket = node.admission.admit(flight.prompt.request.prompt_tokens, now, NEVER)
+            expected = flight.choice.expected_tokens if target == flight.choice.node else 0
+            flight.ticket = node.admission.admit(flight.prompt.request.prompt_tokens, now, NEVER, expected)
         except ServeError:
             self._elsewhere(flight, target, True, now)
             return

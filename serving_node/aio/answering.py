@@ -128,7 +128,7 @@ class Answering:
         )
         errand = Errand(request, visited, deadline, send)
         if len(visited) >= MAX_HOPS or self.admission.draining:
-            await self._answer_here(errand, job, self._admit(errand, job), None)
+            await self._answer_here(errand, job, self._admit(errand, job, None), None)
             return
         decision = self._group.decide(pack_tokens(prompt), no_share=bool(request.no_share), salt=request.cache_salt)
         try:
@@ -139,8 +139,10 @@ class Answering:
     def _seed(self, request: InferenceRequest) -> int:
         return sampling_seed(request.nonce, self._signer.node, self._config.model_hash)
 
-    def _admit(self, errand: Errand, job: Job) -> Ticket:
-        return self.admission.admit(len(job.prompt_ids), time.monotonic(), errand.deadline)
+    def _admit(self, errand: Errand, job: Job, decision: Decision | None) -> Ticket:
+        own = decision.candidate(self._signer.node) if decision is not None else None
+        expected = own.expected_tokens if own is not None else 0
+        return self.admission.admit(len(job.prompt_ids), time.monotonic(), errand.deadline, expected)
 
     async def _follow(self, decision: Decision, errand: Errand, job: Job) -> None:
         """Have the chosen node answer; as long as none has begun to, the next best. Raises ServeError when nobody can."""
@@ -162,7 +164,7 @@ class Answering:
     async def _refused_here(self, decision: Decision, errand: Errand, job: Job) -> ServeError | None:
         """Why this node has not answered, if another may still; None when it has. Raises ServeError when none can."""
         try:
-            ticket = self._admit(errand, job)
+            ticket = self._admit(errand, job, decision)
         except ServeError as full:
             self._group.observe_failed(decision, node=self._signer.node, fault=Fault.FULL)
             return full

@@ -64,3 +64,13 @@ def test_queued_tokens_are_those_the_engine_has_not_read() -> None:
 def test_an_engine_that_others_use_shows_in_its_own_figures() -> None:
     load = Admission(slots=4).load(EngineSample(running=3, waiting=2, prefill_tokens_per_s=500.0), 0)
     assert (load.running, load.waiting, load.capacity_tokens_per_s) == (3, 2, 500.0)
+
+
+def test_what_is_believed_to_be_cached_makes_no_queue_until_the_engine_says_otherwise() -> None:
+    book = Admission(1)
+    first, second = book.admit(1000, 0.0, 99.0, 900), book.admit(50, 0.0, 99.0, 900)
+    assert book.load(EngineSample(), 0).queued_tokens == 100
+    book.start_next(0.0)
+    book.prefilled(first, 200, 200)
+    assert first.unprocessed_tokens == 800
+    assert second.unprocessed_tokens == 0
