@@ -45,3 +45,4 @@ class Params(Message):
     voting_blocks: int = uint(26)
     evidence_blocks: int = uint(27)
     max_block_bytes: int = uint(28, limit=MAX_BLOCK_BYTES)
+    suspicion_limit: int = uint(29)

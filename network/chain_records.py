@@ -33,7 +33,10 @@ class Account(Message):
 
 @dataclass(frozen=True, slots=True)
 class NodeRecord(Message):
-    """A registered node. `credits` are the last `window` epochs' C(T), oldest first; model nodes only."""
+    """A registered node. `credits` are the last `window` epochs' C(T), oldest first; model nodes only.
+
+    `suspicion` is the evidence against it, in millinats, that its answers have added up to since it last was 0.
+    """
 
     signing_key: bytes = blob(1, size=32)
     role: int = uint(2, limit=3)
@@ -51,6 +54,7 @@ class NodeRecord(Message):
     credits: tuple[int, ...] = uints(14, count=64, limit=UNIT)
     clean_epochs: int = uint(15)
     hybrid_key: bytes = blob(16, size=HYBRID_KEY_LENGTH)
+    suspicion: int = uint(17)
 
 
 @dataclass(frozen=True, slots=True)

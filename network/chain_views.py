@@ -123,6 +123,7 @@ def node_view(identifier: bytes, record: NodeRecord) -> dict[str, Any]:
                 "renewed_epoch",
                 "credits",
                 "clean_epochs",
+                "suspicion",
                 "signing_key",
                 "onion_key",
                 "model_hash",

@@ -10,7 +10,7 @@ from dataclasses import replace
 from abci_app.state.challenge import parameters, running_epoch
 from abci_app.state.committee import members
 from abci_app.state.context import BlockContext, Event
-from abci_app.state.reputation import updated
+from abci_app.state.reputation import accumulate, updated
 from abci_app.state.state import State
 from abci_app.state.tally import Committee, NodeTally, score_transcripts, tally_nodes
 from network.chain_records import (
@@ -36,7 +36,7 @@ from network.crypto import sha256
 BEACON_DOMAIN = b"planetserve/beacon/1"
 KEPT_RESULTS = 10_080  # epochs whose results stay readable: a week at 60 s
 
-CLEAN, ABNORMAL, CHEATED, UNSCORED = "clean", "abnormal", "cheated", "unscored"
+CLEAN, ABNORMAL, CHEATED, ACCUMULATED, UNSCORED = "clean", "abnormal", "cheated", "accumulated", "unscored"
 _EPOCH_ROWS: tuple[Callable[[int, bytes], bytes], ...] = (
     vrf_key,
     commitment_key,
@@ -86,8 +86,9 @@ def _judge(state: State, node_id: bytes, tally: NodeTally, committee: Committee,
     """Update one node's record; without a scored reply it stays as it was."""
     node = state.load(NodeRecord, node_key(node_id))
     assert node is not None, "challenges and replies name registered nodes only"
+    suspected, tally.accumulated = accumulate(node.suspicion, tally.evidence, params)
     credit = tally.credit(committee)
-    after = node if credit is None else updated(node, credit, params)
+    after = node if credit is None else replace(updated(node, credit, params), suspicion=suspected)
     if after != node:
         state.save(node_key(node_id), after)
     return NodeResult(
@@ -108,6 +109,8 @@ def _reason(tally: NodeTally, credit: int | None, params: Params) -> str:
         return UNSCORED
     if tally.cheated:
         return CHEATED
+    if tally.accumulated:
+        return ACCUMULATED
     return CLEAN if credit >= params.tau else ABNORMAL
 
 

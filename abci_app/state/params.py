@@ -48,6 +48,7 @@ DEFAULT = Params(
     voting_blocks=86_400,
     evidence_blocks=100_000,
     max_block_bytes=0,
+    suspicion_limit=18_421,
 )
 
 

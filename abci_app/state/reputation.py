@@ -24,6 +24,17 @@ def abnormal_count(credits: tuple[int, ...], params: Params) -> int:
     return sum(credit < params.tau for credit in credits)
 
 
+def accumulate(suspicion: int, evidence: int, params: Params) -> tuple[int, bool]:
+    """(suspicion after an epoch, whether it reached its limit): max(0, before + evidence), all in millinats.
+
+    Honest answers' e-values have a mean of at most 1, so it takes e^(limit in nats) epochs on average until they reach the
+    limit; there it begins anew. A limit of 0 asks for none of this.
+    """
+    held = max(0, suspicion + evidence) if params.suspicion_limit else 0
+    reached = 0 < params.suspicion_limit <= held
+    return (0 if reached else held), reached
+
+
 def updated(node: NodeRecord, credit: int, params: Params) -> NodeRecord:
     """The node's record after an epoch whose scored challenges had the mean credit `credit`.
 

@@ -23,20 +23,22 @@ Committee = list[tuple[NodeId, ValidatorRecord]]
 
 @dataclass(slots=True)
 class NodeTally:
-    """One model node's epoch: credits of its scored replies, and what went wrong with the others."""
+    """One model node's epoch: credits and summed evidence of its scored replies, and what went wrong with the others."""
 
     challenges: int = 0
     credits: list[int] = field(default_factory=list)
     cheated: bool = False
+    accumulated: bool = False
+    evidence: int = 0
     missing_authors: list[bytes] = field(default_factory=list)
     other_prompt_authors: list[bytes] = field(default_factory=list)
 
     def credit(self, committee: Committee) -> int | None:
-        """C(T): the mean credit, rounded down; 0 for a proven cheat; None when nothing was scored."""
+        """C(T): the mean credit, rounded down; 0 for a cheat, proven at once or by many signs; None: nothing was scored."""
         credits = self.credits
         if _distinct(self.other_prompt_authors) > faulty(committee):
             credits = credits + [0] * len(self.other_prompt_authors)
-        if self.cheated:
+        if self.cheated or self.accumulated:
             return 0
         return mean(credits) if credits else None
 
@@ -77,6 +79,7 @@ def tally_nodes(state: State, epoch: int, params: Params) -> dict[bytes, NodeTal
             tally.other_prompt_authors.append(record.author)
         elif record.score is not None:
             tally.credits.append(record.score.credit)
+            tally.evidence += record.score.evidence - EVIDENCE_OFFSET
             tally.cheated |= record.score.evidence >= EVIDENCE_OFFSET + params.evidence_limit
     return tallies
 

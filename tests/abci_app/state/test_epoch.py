@@ -88,6 +88,30 @@ def test_one_proven_cheat_zeroes_the_epoch(chain: Any) -> None:
     assert all(result.credit == GOOD for result in by_node.values())
 
 
+def test_small_signs_add_up_over_epochs(chain: Any) -> None:
+    """No answer proves anything: 4 nats each, epoch after epoch, until together they do; then the sum begins anew."""
+    reasons: list[str] = []
+    suspicion, watched = 0, node_id(chain.models[0].public)
+    while epoch.ACCUMULATED not in reasons:
+        chain.ask(answer(chain))
+        count = len([each for each in chain.all_challenges() if each.node_id == watched])
+        chain.score({index: scores(chain, GOOD, EVIDENCE_OFFSET + 4_000) for index in range(4)})
+        record, _ = chain.end_epoch()
+        reasons += [result.reason for result in record.results if result.node_id == watched]
+        suspicion += 4_000 * count
+        reached = suspicion >= parameters(chain.state).suspicion_limit
+        assert (reasons[-1:] == [epoch.ACCUMULATED]) == reached and chain.node(0).suspicion == (0 if reached else suspicion)
+    caught = next(result for result in record.results if result.node_id == watched)
+    assert caught.credit == 0 and len(reasons) > 1 and set(reasons[:-1]) == {epoch.CLEAN}
+
+
+def test_clear_answers_leave_no_suspicion(chain: Any) -> None:
+    chain.ask(answer(chain))
+    chain.score({index: scores(chain, GOOD, CLEAR) for index in range(4)})
+    chain.end_epoch()
+    assert [chain.node(index).suspicion for index in range(3)] == [0, 0, 0]
+
+
 def test_a_forwarded_reply_counts_for_the_node_that_signed(chain: Any) -> None:
     other = chain.models[1]
     chain.ask(lambda _, challenge: chain.reply(challenge, by=other))

@@ -1,11 +1,13 @@
 """Published reputation vectors, and invariants over any history of credits."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from abci_app.state.params import DEFAULT
-from abci_app.state.reputation import RETURN_EPOCHS, punishment, updated
+from abci_app.state.reputation import RETURN_EPOCHS, accumulate, punishment, updated
 from network.chain_records import UNIT, NodeRecord
 from network.ids import Role
 
@@ -82,3 +84,19 @@ def test_invariants(credits: list[int], start: int) -> None:
         better = updated(node, min(UNIT, credit + UNIT // 10), DEFAULT)
         assert better.reputation >= after.reputation
         node = after
+
+
+@given(st.lists(st.integers(-(10**6), 10**6), max_size=50))
+def test_suspicion_is_the_largest_sum_of_any_run_that_ends_now(evidence: list[int]) -> None:
+    """max(0, s + x) in turn is the maximum over all suffixes: nothing good done long ago pays for what is done now."""
+    endless = replace(DEFAULT, suspicion_limit=10**9)
+    suspicion = 0
+    for number, value in enumerate(evidence, 1):
+        suspicion, reached = accumulate(suspicion, value, endless)
+        assert not reached and suspicion == max(sum(evidence[start:number]) for start in range(number + 1))
+
+
+def test_suspicion_begins_anew_at_its_limit_and_can_be_switched_off() -> None:
+    assert accumulate(18_000, 420, DEFAULT) == (18_420, False)
+    assert accumulate(18_000, 421, DEFAULT) == (0, True)
+    assert accumulate(18_000, 10**9, replace(DEFAULT, suspicion_limit=0)) == (0, False)
