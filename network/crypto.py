@@ -54,6 +54,14 @@ class SigningKey:
         private: bytes = nacl.bindings.crypto_sign_ed25519_sk_to_curve25519(self._secret)
         return private
 
+    def agree(self, public: bytes) -> bytes:
+        """The X25519 secret shared with the holder of another Ed25519 key, both mapped to Curve25519 (RFC 7748 section 4.1).
+
+        One key may serve both uses (Thormarker, "On using the same key pair for Ed25519 and an X25519 based KEM", 2021).
+        Raises CryptoError for a public key that is no point of large order.
+        """
+        return exchange(self.exchange_private(), exchange_key_of(public))
+
     def __repr__(self) -> str:
         return f"SigningKey(public={self.public.hex()})"
 

@@ -1,32 +1,43 @@
-"""What two copies of a group's HR-Tree exchange: signed updates, a greeting, an acknowledgement. Bytes and bounds only.
+"""What two copies of a group's HR-Tree exchange: posts of numbered deltas, snapshots, signed heads. Bytes and bounds only.
 
-An `Update` is a delta (the changes of one sequence number) or a snapshot (everything its origin holds, up to that number).
-Each is signed by its origin, so a relayed or stored one proves itself and two different deltas under one number convict
-their signer. `docs/forwarding.md` section 4 gives the fields; `network/hrsync.py` the rules of sequence numbers.
+A `Delta` is what one sequence number changed at its origin. The deltas of one run of a node form a hash chain; a signature
+over its head (`Head`) covers all of them, so that the last of many deltas convicts or clears their signer of the rest. A
+`Snapshot` is everything its origin holds up to one number. `docs/forwarding.md` section 4 gives the fields, `network/hrsync.py`
+the rules, `network/hrrecent.py` how a change is spelled by an earlier one.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any
+from hashlib import blake2b
+from typing import Any, TypeVar
 
-from network.codec import Message, blob, decode, encode, nested, repeated, text, uint
-from network.crypto import SigningKey, verify
+from network.codec import Message, blob, blobs, decode, encode, flag, nested, repeated, text, uint, uints
+from network.crypto import SigningKey, sha256, verify
 from network.errors import DecodeError, RemoteProtocolError
-from network.fingerprint import MAX_DEPTH, SPACE_ID_LENGTH
+from network.fingerprint import SPACE_ID_LENGTH
 from network.ids import NODE_ID_LENGTH
 
-SIGNATURE_DOMAIN = b"planetserve/group/1"
+SIGNATURE_DOMAIN = b"planetserve/group/2"
 TERMS_ID_LENGTH = 8
-MAX_CHANGES = 32_768
+CHAIN_LENGTH = 16
+DIGEST_LENGTH = 16
+SESSION_LENGTH = 4
+GROUP_TAG_LENGTH = 4
+MAC_LENGTH = 8
+MAX_CODES = 4 * 32_768
 MAX_SECTIONS = 4
 MAX_DELTA = 32 * 1024
 MAX_SNAPSHOT = 1024 * 1024
 MAX_POST = 256 * 1024
 MAX_POST_DELTAS = 64
-# Front coding lets few bytes stand for many symbols; these bound the work that one delta or snapshot can ask for.
-MAX_DELTA_SYMBOLS = 64 * 1024
+MAX_POST_PROOFS = 4
+PAGES = 16
+PAGE_DIGEST_LENGTH = 8
+# References let few bytes stand for many symbols; these bound the work that one post or snapshot can ask for.
+MAX_POST_SYMBOLS = 256 * 1024
 MAX_SNAPSHOT_SYMBOLS = 512 * 1024
+
+M = TypeVar("M", bound=Message)
 
 
 class Refused(RemoteProtocolError):
@@ -41,10 +52,14 @@ REASONS = (
     "garbage",
     "oversized",
     "signature",
+    "session",
     "foreign-group",
     "unknown-sender",
     "not-for-us",
     "clock",
+    "replay",
+    "quota",
+    "unsealed",
     "equivocation",
     "untrusted",
     "too-often",
@@ -52,13 +67,12 @@ REASONS = (
 
 
 class SignedKind(IntEnum):
-    """What the body of a `Signed` is; part of what is signed."""
+    """What the body of a `Signed` is; part of what is signed. 1 and 3 were deltas and hellos of the first exchange."""
 
-    DELTA = 1
     SNAPSHOT = 2
-    HELLO = 3
     TERMS = 4
     TERMS_ANSWER = 5
+    HEAD = 6
 
 
 class ChangeKind(IntEnum):
@@ -69,21 +83,13 @@ class ChangeKind(IntEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Change(Message):
-    """One path held, or dropped with all below it. Its first `shared` symbols are those of the change before it."""
-
-    kind: int = uint(1, limit=2)
-    shared: int = uint(2, limit=MAX_DEPTH)
-    symbols: bytes = blob(3, limit=MAX_DEPTH)
-
-
-@dataclass(frozen=True, slots=True)
 class Section(Message):
-    """Changes in one fingerprint space; `space` is its id, a check that both sides cut and key alike."""
+    """Changes in one fingerprint space, spelled as `network/hrrecent.py` says. No space: that of the section before."""
 
     generation: int = uint(1)
     space: bytes = blob(2, size=SPACE_ID_LENGTH)
-    changes: tuple[Change, ...] = repeated(3, Change, count=MAX_CHANGES)
+    codes: tuple[int, ...] = uints(3, count=MAX_CODES, limit=2**48)
+    symbols: bytes = blob(4, limit=MAX_SNAPSHOT_SYMBOLS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,22 +107,44 @@ class LoadReport(Message):
 
 
 @dataclass(frozen=True, slots=True)
-class Update(Message):
-    """A delta or a snapshot of one origin. `incarnation` is its start time in ms; a restart begins again at sequence 1."""
+class Seal(Message):
+    """The digest of all paths that the origin holds in one space, after this delta: anti-entropy compares it."""
 
-    group: str = text(1, limit=128)
+    generation: int = uint(1)
+    space: bytes = blob(2, size=SPACE_ID_LENGTH)
+    digest: bytes = blob(3, size=DIGEST_LENGTH)
+
+
+@dataclass(frozen=True, slots=True)
+class Delta(Message):
+    """What one sequence number changed. `sealed`: the head after it is signed. `load`: in the codes of `network/hrload.py`."""
+
+    sections: tuple[Section, ...] = repeated(1, Section, count=MAX_SECTIONS)
+    load: tuple[int, ...] = uints(2, count=16, limit=2**16)
+    sealed: bool = flag(3)
+    seals: tuple[Seal, ...] = repeated(4, Seal, count=MAX_SECTIONS)
+
+
+@dataclass(frozen=True, slots=True)
+class Head(Message):
+    """The end of one run's chain of deltas at a sequence number; signed, it commits the origin to all of them.
+
+    `group` is the beginning of the group name's SHA-256.
+    """
+
+    group: bytes = blob(1, size=GROUP_TAG_LENGTH)
     origin: bytes = blob(2, size=NODE_ID_LENGTH)
     incarnation: int = uint(3)
     sequence: int = uint(4)
-    sections: tuple[Section, ...] = repeated(5, Section, count=MAX_SECTIONS)
-    load: Any = nested(6, LoadReport)
+    chain: bytes = blob(5, size=CHAIN_LENGTH)
 
 
 @dataclass(frozen=True, slots=True)
 class Hello(Message):
-    """Opens every exchange: who speaks to whom, where its own log stands, and how much of the other's it has.
+    """Opens a session, or asks for a snapshot: who speaks to whom. `incarnation` is the speaker's start time in ms.
 
-    `terms` names the group's terms that the speaker holds (`network/hrterms.py`); empty when it holds none.
+    `terms` names the group's terms that the speaker holds (`network/hrterms.py`); empty when it holds none. `pages` are the
+    digests of what the speaker holds of the target, empty when it wants all.
     """
 
     group: str = text(1, limit=128)
@@ -124,39 +152,87 @@ class Hello(Message):
     target: bytes = blob(3, size=NODE_ID_LENGTH)
     time_ms: int = uint(4)
     incarnation: int = uint(5)
-    head: int = uint(6)
-    oldest: int = uint(7)
-    have_incarnation: int = uint(8)
-    have_sequence: int = uint(9)
     terms: bytes = blob(10, size=TERMS_ID_LENGTH)
+    pages: tuple[bytes, ...] = blobs(11, count=PAGES, size=PAGE_DIGEST_LENGTH)
+    mac: bytes = blob(15, size=MAC_LENGTH)
 
 
 @dataclass(frozen=True, slots=True)
 class Signed(Message):
     """A signed body. The signature covers domain, chain id, kind and body."""
 
-    kind: int = uint(1, limit=5)
+    kind: int = uint(1, limit=6)
     body: bytes = blob(2, limit=MAX_SNAPSHOT)
     signature: bytes = blob(3, size=64)
 
 
 @dataclass(frozen=True, slots=True)
-class Post(Message):
-    """The body of `POST /group/delta`: a signed Hello and the deltas the other lacks, oldest first, perhaps none."""
+class Proof(Message):
+    """Two signed heads of one run under one number with unlike chains: their signer said two things."""
 
-    hello: Any = nested(1, Signed)
-    deltas: tuple[Signed, ...] = repeated(2, Signed, count=MAX_POST_DELTAS)
+    one: Any = nested(1, Signed)
+    other: Any = nested(2, Signed)
+
+
+@dataclass(frozen=True, slots=True)
+class Proofs(Message):
+    """The body of `GET /group/proof`."""
+
+    proofs: tuple[Proof, ...] = repeated(1, Proof, count=1024)
+
+
+@dataclass(frozen=True, slots=True)
+class Post(Message):
+    """The body of `POST /group/delta`: deltas up to `sequence`, oldest first, perhaps none.
+
+    `count` numbers the posts of a session. `short`: the log no longer reaches back to what the receiver holds, it must fetch
+    the snapshot. `signature` is over the head after the last sealed delta. `witness` is a signed head of somebody else.
+    """
+
+    session: bytes = blob(1, size=SESSION_LENGTH)
+    count: int = uint(2)
+    sequence: int = uint(3)
+    deltas: tuple[bytes, ...] = blobs(4, count=MAX_POST_DELTAS, limit=MAX_DELTA)
+    signature: bytes = blob(5, size=64)
+    short: bool = flag(6)
+    hello: Any = nested(7, Hello)
+    witness: Any = nested(8, Signed)
+    proofs: tuple[Proof, ...] = repeated(9, Proof, count=MAX_POST_PROOFS)
+    mac: bytes = blob(15, size=MAC_LENGTH)
 
 
 @dataclass(frozen=True, slots=True)
 class Ack(Message):
-    """The answer to a Post: how much of the caller's log is held here now, and where the answerer's own log stands."""
+    """The answer to a Post: how many of the caller's deltas up to `sequence` are lacking here now, mostly none.
 
-    have_incarnation: int = uint(1)
-    have_sequence: int = uint(2)
-    incarnation: int = uint(3)
-    head: int = uint(4)
+    `terms` are the answerer's, told when the post opened a session.
+    """
+
+    short: int = uint(1)
     terms: bytes = blob(5, size=TERMS_ID_LENGTH)
+    mac: bytes = blob(15, size=MAC_LENGTH)
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot(Message):
+    """Everything its origin holds at `sequence`; with `partial`, only the pages in which the asker's digests differed.
+
+    `newest` is the number of the newest path (`network/hrrecent.py`); `generation` and `space` are what a section without
+    a space means in the next delta.
+    """
+
+    group: str = text(1, limit=128)
+    origin: bytes = blob(2, size=NODE_ID_LENGTH)
+    incarnation: int = uint(3)
+    sequence: int = uint(4)
+    chain: bytes = blob(5, size=CHAIN_LENGTH)
+    sections: tuple[Section, ...] = repeated(6, Section, count=MAX_SECTIONS)
+    load: tuple[int, ...] = uints(7, count=16, limit=2**16)
+    newest: int = uint(8)
+    generation: int = uint(9)
+    space: bytes = blob(10, size=SPACE_ID_LENGTH)
+    partial: bool = flag(11)
+    pages: int = uint(12, limit=2**PAGES - 1)
 
 
 def sign(kind: SignedKind, message: Message, key: SigningKey, chain_id: str) -> Signed:
@@ -174,78 +250,55 @@ def check_signature(signed: Signed | None, kind: SignedKind, public: bytes, chai
     return signed.body
 
 
-def decode_hello(signed: Signed | None) -> Hello:
-    """The Hello inside, *before* its signature is checked: it names the key to check with. Raises Refused."""
-    if signed is None or signed.kind != SignedKind.HELLO:
-        raise Refused("garbage", "an exchange must open with a hello")
-    try:
-        return decode(Hello, signed.body)
-    except DecodeError as error:
-        raise Refused("garbage", f"a hello that does not decode: {error}") from error
+def group_tag(group: str) -> bytes:
+    """The group, as a head names it."""
+    return sha256(group.encode())[:GROUP_TAG_LENGTH]
+
+
+def first_link(group: str, origin: bytes, incarnation: int) -> bytes:
+    """The chain of a run that has said nothing."""
+    return blake2b(
+        b"".join((origin, incarnation.to_bytes(8, "big"), group.encode())), digest_size=CHAIN_LENGTH, person=b"ps-group-first"
+    ).digest()
+
+
+def next_link(chain: bytes, delta: bytes) -> bytes:
+    """The chain after one more delta."""
+    return blake2b(chain + delta, digest_size=CHAIN_LENGTH, person=b"ps-group-chain").digest()
 
 
 def decode_post(raw: bytes) -> Post:
     """A Post from the wire. Raises Refused when it is too long or not canonical."""
-    if len(raw) > MAX_POST:
-        raise Refused("oversized", f"a post of {len(raw)} bytes, at most {MAX_POST}")
-    try:
-        return decode(Post, raw)
-    except DecodeError as error:
-        raise Refused("garbage", f"a post that does not decode: {error}") from error
+    return _read(Post, raw, MAX_POST, "a post")
+
+
+def decode_hello(raw: bytes) -> Hello:
+    """A Hello from the wire, *before* its MAC is checked: it names who made it. Raises Refused."""
+    return _read(Hello, raw, 1024, "a hello")
 
 
 def decode_signed(raw: bytes) -> Signed:
     """A Signed from the wire, as long as a snapshot may be. Raises Refused."""
-    if len(raw) > MAX_SNAPSHOT + 128:
-        raise Refused("oversized", f"a signed message of {len(raw)} bytes, at most {MAX_SNAPSHOT + 128}")
+    return _read(Signed, raw, MAX_SNAPSHOT + 128, "a signed message")
+
+
+def decode_delta(body: bytes) -> Delta:
+    """One delta of a post. Raises Refused."""
+    return _read(Delta, body, MAX_DELTA, "a delta")
+
+
+def decode_snapshot(body: bytes) -> Snapshot:
+    """The snapshot inside a checked Signed. Raises Refused."""
+    return _read(Snapshot, body, MAX_SNAPSHOT, "a snapshot")
+
+
+def _read(kind: type[M], raw: bytes, limit: int, what: str) -> M:
+    if len(raw) > limit:
+        raise Refused("oversized", f"{what} of {len(raw)} bytes, at most {limit}")
     try:
-        return decode(Signed, raw)
+        return decode(kind, raw)
     except DecodeError as error:
-        raise Refused("garbage", f"a signed message that does not decode: {error}") from error
-
-
-def decode_update(body: bytes, limit: int) -> Update:
-    """The delta or snapshot inside a checked Signed. Raises Refused."""
-    if len(body) > limit:
-        raise Refused("oversized", f"an update of {len(body)} bytes, at most {limit}")
-    try:
-        return decode(Update, body)
-    except DecodeError as error:
-        raise Refused("garbage", f"an update that does not decode: {error}") from error
-
-
-def fold(paths: Iterable[tuple[ChangeKind, bytes]]) -> tuple[Change, ...]:
-    """Front coding: each path as what it does not share with the one before. `unfold` is its inverse."""
-    changes: list[Change] = []
-    before = b""
-    for kind, path in paths:
-        shared = _common(before, path)
-        changes.append(Change(int(kind), shared, path[shared:]))
-        before = path
-    return tuple(changes)
-
-
-def unfold(changes: tuple[Change, ...], budget: int) -> list[tuple[ChangeKind, bytes]]:
-    """The paths of a section. Raises Refused for a change that cannot be, or more than `budget` symbols in all."""
-    paths: list[tuple[ChangeKind, bytes]] = []
-    before = b""
-    for change in changes:
-        if change.kind not in (ChangeKind.HOLD, ChangeKind.DROP) or change.shared > len(before):
-            raise Refused("garbage", "a change of unknown kind, or that shares more than there was")
-        before = before[: change.shared] + change.symbols
-        budget -= len(before)
-        if not before or len(before) > MAX_DEPTH or budget < 0:
-            raise Refused("oversized", "a path of no or too many symbols, or an update of too many")
-        paths.append((ChangeKind(change.kind), before))
-    return paths
-
-
-def _common(one: bytes, two: bytes) -> int:
-    """Length of the common prefix."""
-    length = min(len(one), len(two))
-    if one[:length] == two[:length]:
-        return length
-    return next(at for at in range(length) if one[at] != two[at])
+        raise Refused("garbage", f"{what} that does not decode: {error}") from error
 
 
 def _signed_bytes(kind: SignedKind, body: bytes, chain_id: str) -> bytes:

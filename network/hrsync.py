@@ -1,70 +1,46 @@
 """Keeping the copies of a group's HR-Tree alike: what to send to whom, and what to believe of what arrives.
 
 Pure: `now` is any steady clock in seconds, `wall_ms` the calendar. Every node speaks only about itself; deltas of one origin
-apply in sequence, a gap is repaired from the origin's log or its snapshot, two deltas under one number convict the origin.
-A refused message changes nothing and raises `Refused`. See `docs/forwarding.md` section 4.3.
+apply in sequence, a gap is repaired from the origin's log or its snapshot, unlike digests from its snapshot's pages, and two
+heads signed under one number convict the origin everywhere. A refused message changes nothing and raises `Refused`. See
+`docs/forwarding.md` section 4.
 """
 
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 
 from network.codec import encode
 from network.crypto import SigningKey
 from network.hrdelta import (
-    MAX_DELTA,
-    MAX_DELTA_SYMBOLS,
+    MAC_LENGTH,
     MAX_POST,
     MAX_POST_DELTAS,
-    MAX_SNAPSHOT,
-    MAX_SNAPSHOT_SYMBOLS,
+    MAX_POST_PROOFS,
     Ack,
-    ChangeKind,
+    Head,
     Hello,
-    LoadReport,
     Post,
+    Proof,
+    Proofs,
     Refused,
-    Section,
     Signed,
     SignedKind,
-    Update,
     check_signature,
     decode_hello,
     decode_post,
     decode_signed,
-    decode_update,
-    sign,
-    unfold,
+    first_link,
 )
 from network.hrindex import HRIndex
-from network.hrjournal import Journal
+from network.hrjournal import Journal, leaves, page_digests
+from network.hrpair import Pair
+from network.hrreplica import Inbound, Outbound, Replica, convicted, head_origin, read_head
+from network.hrsnapshot import read_snapshot, replace_held
+from network.hrstage import MAX_HELD_NODES, Staged, commit, differs, stage
 
+__all__ = ["CLOCK_TOLERANCE_MS", "MAX_HELD_NODES", "Received", "Replica", "Sync"]
 CLOCK_TOLERANCE_MS = 60_000
-MAX_HELD_NODES = 32_768
-EVIDENCE_LENGTH = 16
-
-
-@dataclass(slots=True)
-class Replica:
-    """What we hold of one peer's log, what it holds of ours, and its last load."""
-
-    incarnation: int = 0
-    sequence: int = 0
-    head: tuple[int, int] = (0, 0)
-    acked: int = 0
-    load: LoadReport | None = None
-    load_at: float = 0.0
-    contact_at: float = float("-inf")
-    reachable: bool = False
-    recent: deque[tuple[int, Signed]] = field(default_factory=lambda: deque(maxlen=EVIDENCE_LENGTH))
-    proof: tuple[Signed, Signed] | None = None
-    terms: bytes = b""
-    skipped: set[int] = field(default_factory=set)
-
-    @property
-    def behind(self) -> bool:
-        """Whether the peer has said more than we hold. Of a restart with nothing said yet its own Hello tells."""
-        return self.head[1] > 0 and self.head > (self.incarnation, self.sequence)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,15 +61,19 @@ class Sync:
         self.journal = Journal(own, key, index, incarnation)
         self.replicas: dict[bytes, Replica] = {}
         self.counts: Counter[str] = Counter()
-        self.terms = b""  # what our Hellos and Acks say of the terms that we hold
+        self.terms = b""  # which of the group's terms we hold; every session opens with it, and a change opens new ones
         self._key = key
         self._members: dict[bytes, bytes] = {}
+        self._pairs: dict[bytes, Pair] = {}
+        self._sessions: dict[bytes, bytes] = {}
 
     def set_members(self, members: Mapping[bytes, bytes]) -> None:
         """The live model nodes of the group but us: node id to signing key. Who is no longer among them is forgotten."""
         self._members = dict(members)
         for gone in [node for node in self.replicas if node not in members]:
             del self.replicas[gone]
+            self._pairs.pop(gone, None)
+        self._sessions = {name: node for name, node in self._sessions.items() if node in members}
         for node in self.index.holders() - set(members) - {self.own}:
             self.index.remove_node(node)
         for node in members:
@@ -105,34 +85,72 @@ class Sync:
         for replica in self.replicas.values():
             if generation in replica.skipped:
                 replica.skipped.discard(generation)
-                replica.sequence, replica.contact_at = 0, float("-inf")
-                replica.recent.clear()
+                replica.wanting = True
+                replica.repair_at = replica.contact_at = float("-inf")
 
     def post_for(self, peer: bytes, wall_ms: int) -> bytes:
         """The Post this peer should get now: the deltas it lacks, as far as the log and the size limit reach."""
-        deltas: list[Signed] = []
-        room = MAX_POST - 1024
-        for signed in self.journal.since(self.replicas[peer].acked)[:MAX_POST_DELTAS]:
-            room -= len(signed.body) + 96
+        replica, journal = self.replicas[peer], self.journal
+        hello = self._open(peer, replica.outbound, wall_ms)
+        deltas: list[bytes] = []
+        signature, room = b"", MAX_POST - 4096
+        for entry in journal.since(replica.acked)[:MAX_POST_DELTAS]:
+            room -= len(entry.body) + 4
             if room < 0:
                 break
-            deltas.append(signed)
-        return encode(Post(self._hello(peer, wall_ms), tuple(deltas)))
+            deltas.append(entry.body)
+            signature = entry.signature or signature
+        out = replica.outbound
+        out.count += 1
+        out.sent = replica.acked + len(deltas) if deltas else journal.sequence
+        told = [node for node, other in self.replicas.items() if other.proof and node not in replica.told and node != peer]
+        post = Post(
+            session=out.name,
+            count=out.count,
+            sequence=out.sent,
+            deltas=tuple(deltas),
+            signature=signature,
+            short=replica.acked + 1 < journal.oldest,
+            hello=hello,
+            witness=self._witness(peer, replica) if signature else None,
+            proofs=tuple(proof for node in told[:MAX_POST_PROOFS] if (proof := self.replicas[node].proof)),
+        )
+        raw = self._pair(peer).seal_post(post)
+        out.mac = raw[-MAC_LENGTH:]
+        return raw
 
-    def hello_for(self, peer: bytes, wall_ms: int) -> bytes:
-        """The signed Hello with which we ask a peer for its snapshot."""
-        return encode(self._hello(peer, wall_ms))
+    def owes(self, peer: bytes) -> bool:
+        """Whether there is something that this peer should hear now."""
+        replica = self.replicas[peer]
+        untold = any(other.proof and node not in replica.told for node, other in self.replicas.items() if node != peer)
+        return replica.acked < self.journal.sequence or untold
+
+    def reopen(self, peer: bytes) -> None:
+        """The peer does not know our session with it, as after its restart: the next post opens another."""
+        if peer in self.replicas:
+            self.replicas[peer].outbound = Outbound()
+
+    def hello_for(self, peer: bytes, wall_ms: int, *, pages: bool = False) -> bytes:
+        """The Hello with which we ask a peer for something; `pages`: for those of its snapshot that we hold otherwise."""
+        hello = self._hello(peer, wall_ms)
+        if pages and self.replicas[peer].sequence:
+            held = {number: leaves(self.index, number, peer) for number in self.index.generations()}
+            hello = replace(hello, pages=page_digests({number: paths for number, paths in held.items() if paths}))
+        return self._pair(peer).seal_hello(hello)
 
     def on_ack(self, peer: bytes, ack: Ack, now: float) -> bool:
-        """Notes how far a peer is; returns whether its snapshot must be fetched, as it has said more than we hold."""
+        """Notes how far a peer is; returns whether its snapshot must be fetched. Raises Refused for an answer not its own."""
         replica = self.replicas.get(peer)
         if replica is None:
             return False
-        replica.contact_at, replica.reachable = now, True
-        ours = ack.have_incarnation == self.journal.incarnation
-        replica.acked = min(ack.have_sequence, self.journal.sequence) if ours else 0
-        replica.head, replica.terms = max(replica.head, (ack.incarnation, ack.head)), ack.terms
-        return replica.behind and replica.proof is None
+        out = replica.outbound
+        self._pair(peer).check_ack(ack, out.mac)
+        replica.contact_at, replica.reachable = now, replica.proof is None
+        replica.acked = max(0, out.sent - ack.short)
+        replica.told |= {node for node, other in self.replicas.items() if other.proof}
+        if out.opening:
+            replica.terms, out.opening = ack.terms, False
+        return replica.fetchable(now)
 
     def on_silence(self, peer: bytes) -> None:
         """A peer did not answer: nothing is sent its way until an exchange succeeds, which is due at once."""
@@ -142,153 +160,188 @@ class Sync:
     def on_post(self, raw: bytes, now: float, wall_ms: int) -> Received:
         """Applies a Post. Raises Refused, with nothing changed by the message that was refused."""
         post = decode_post(raw)
-        hello = self._checked_hello(post.hello, wall_ms)
-        replica = self.replicas[hello.origin]
+        origin = self._speaker(raw, post, wall_ms)
+        replica = self.replicas[origin]
         if replica.proof is not None:
-            raise Refused("equivocation", "a post of a node that signed two deltas under one number")
-        if hello.incarnation > replica.incarnation:
-            self._restarted(hello.origin, replica, hello.incarnation)
-        for signed in post.deltas:
-            body = check_signature(signed, SignedKind.DELTA, self._members[hello.origin], self.index.chain_id)
-            self._on_delta(hello.origin, replica, signed, decode_update(body, MAX_DELTA), now)
+            raise Refused("equivocation", "a post of a node that signed two heads under one number")
+        replica.allowed.post(now, len(raw))
+        staged = stage(self.index, origin, self._members[origin], replica, post)
+        replica.allowed.symbols(now, staged.symbols)
+        convicting = [(self._convicted(proof), proof) for proof in post.proofs]
+        self._check_witness(post.witness)
+        if post.hello:
+            self._greet(origin, replica, post.hello)
+        replica.inbound.count = post.count
         replica.contact_at, replica.reachable = now, True
-        replica.head, replica.terms = max(replica.head, (hello.incarnation, hello.head)), hello.terms
-        ours = hello.have_incarnation == self.journal.incarnation
-        replica.acked = min(hello.have_sequence, self.journal.sequence) if ours else 0
-        have = replica.sequence if replica.incarnation == hello.incarnation else 0
-        ack = Ack(replica.incarnation, replica.sequence, self.journal.incarnation, self.journal.sequence, self.terms)
-        return Received(ack, hello.origin, have < hello.head and have + 1 < hello.oldest)
+        self._commit(origin, replica, staged, now)
+        replica.head = max(replica.head, post.sequence)
+        if post.short and replica.sequence < post.sequence:
+            replica.want(now)
+        for convict, proof in convicting:
+            self._eject(convict, proof)
+        ack = Ack(max(0, post.sequence - replica.sequence), self.terms if post.hello else b"")
+        return Received(self._pair(origin).sealed_ack(ack, post.mac), origin, replica.fetchable(now))
 
     def caller(self, raw: bytes, wall_ms: int) -> bytes:
         """Whose Hello to us this is. Raises Refused for nobody's."""
-        return self._checked_hello(decode_signed(raw), wall_ms).origin
+        return self._asking(raw, wall_ms).origin
 
     def on_snapshot_request(self, raw: bytes, wall_ms: int) -> bytes:
         """Our signed snapshot for a live node of the group. Raises Refused for anybody else."""
-        self._checked_hello(decode_signed(raw), wall_ms)
-        return encode(self.journal.snapshot())
+        hello = self._asking(raw, wall_ms)
+        self.replicas[hello.origin].allowed.snapshot(wall_ms / 1000)
+        return encode(self.journal.snapshot(hello.pages))
 
     def on_snapshot(self, peer: bytes, raw: bytes, now: float) -> bool:
         """Replaces what we hold of a peer by its snapshot; False when it is no newer. Raises Refused."""
         if peer not in self._members:
             raise Refused("unknown-sender", "a snapshot of a node that is no live member")
         body = check_signature(decode_signed(raw), SignedKind.SNAPSHOT, self._members[peer], self.index.chain_id)
-        update = decode_update(body, MAX_SNAPSHOT)
-        self._check_update(peer, update)
-        replica = self.replicas[peer]
-        sections = self._usable(replica, update, MAX_SNAPSHOT_SYMBOLS)
-        if (update.incarnation, update.sequence) <= (replica.incarnation, replica.sequence) or replica.proof is not None:
+        found = read_snapshot(body, self.index, peer)
+        replica, snapshot = self.replicas[peer], found.snapshot
+        known = (replica.incarnation, replica.sequence + (not replica.wanting))
+        foreign_pages = snapshot.partial and snapshot.incarnation != replica.incarnation
+        if (snapshot.incarnation, snapshot.sequence) < known or foreign_pages or replica.proof is not None:
             self.counts["stale"] += 1
             return False
-        self.index.remove_node(peer)
-        self._apply(peer, replica, update, sections, now)
-        replica.recent.clear()
+        if snapshot.incarnation != replica.incarnation:
+            replica.restart(snapshot.incarnation, snapshot.chain)
+        self.counts["quota"] += replace_held(self.index, peer, found, now)
+        replica.sequence = replica.sealed = snapshot.sequence
+        replica.head = max(replica.head, snapshot.sequence)
+        replica.chain, replica.recent = snapshot.chain, found.recent
+        replica.last_space, replica.wanting = (snapshot.generation, snapshot.space), False
+        replica.skipped |= {generation for generation in found.foreign if self.index.accepts(generation)}
+        if found.load is not None:
+            replica.load, replica.load_at = found.load, now
         self.counts["snapshots"] += 1
         return True
 
-    def _on_delta(self, peer: bytes, replica: Replica, signed: Signed, update: Update, now: float) -> None:
-        self._check_update(peer, update)
-        if update.incarnation != replica.incarnation:
-            self.counts["stale"] += 1
-            return
-        if update.sequence <= replica.sequence:
-            self._check_replayed(peer, replica, signed, update.sequence)
-            return
-        if update.sequence != replica.sequence + 1:
-            self.counts["gaps"] += 1
-            return
-        self._apply(peer, replica, update, self._usable(replica, update, MAX_DELTA_SYMBOLS), now)
-        replica.recent.append((update.sequence, signed))
-        self.counts["deltas"] += 1
+    def proofs(self) -> Proofs:
+        """Every proof of equivocation we hold; whoever has the directory can check them."""
+        return Proofs(tuple(replica.proof for replica in self.replicas.values() if replica.proof))
 
-    def _restarted(self, peer: bytes, replica: Replica, incarnation: int) -> None:
-        """A later start of a peer: its engine's cache is empty, so what it said before no longer holds."""
-        self.index.remove_node(peer)
-        replica.incarnation, replica.sequence = incarnation, 0
-        replica.recent.clear()
-        replica.load = None
+    def on_proof(self, proof: Proof) -> None:
+        """Ejects whom a proof convicts, until it leaves the directory. Raises Refused for a proof of nothing."""
+        self._eject(self._convicted(proof), proof)
 
-    def _check_replayed(self, peer: bytes, replica: Replica, signed: Signed, sequence: int) -> None:
-        """A number seen before: the same bytes are a repeat, other bytes are equivocation, and the pair is its proof."""
-        for number, earlier in replica.recent:
-            if number == sequence and earlier.body != signed.body:
-                replica.proof = (earlier, signed)
-                self.index.remove_node(peer)
-                raise Refused("equivocation", "two different deltas under one sequence number")
-        self.counts["stale"] += 1
+    def _pair(self, peer: bytes) -> Pair:
+        if peer not in self._pairs:
+            chain_id, group = self.index.chain_id, self.index.group
+            self._pairs[peer] = Pair(self.own, peer, self._key, self._members[peer], chain_id, group)
+        return self._pairs[peer]
 
-    def _apply(
-        self,
-        peer: bytes,
-        replica: Replica,
-        update: Update,
-        sections: list[tuple[int, list[tuple[ChangeKind, bytes]]]],
-        now: float,
-    ) -> None:
-        for generation, changes in sections:
-            tree = self.index.tree(generation)
-            for kind, path in changes:
-                if kind is ChangeKind.DROP:
-                    tree.remove_path(path, peer)
-                elif self.index.held(peer) + len(path) <= MAX_HELD_NODES:
-                    tree.insert(path, peer, now)
-                else:
-                    self.counts["quota"] += 1
-        replica.incarnation, replica.sequence = update.incarnation, update.sequence
-        if update.load is not None:
-            replica.load, replica.load_at = update.load, now
+    def _hello(self, peer: bytes, wall_ms: int) -> Hello:
+        return Hello(self.index.group, self.own, peer, wall_ms, self.journal.incarnation, self.terms)
 
-    def _usable(self, replica: Replica, update: Update, budget: int) -> list[tuple[int, list[tuple[ChangeKind, bytes]]]]:
-        """The sections we can compare with our own, unfolded; others are counted and skipped, not fatal."""
-        usable: list[tuple[int, list[tuple[ChangeKind, bytes]]]] = []
-        for section in update.sections:
-            changes = unfold(section.changes, budget)
-            budget -= sum(len(path) for _, path in changes)
-            if self._comparable(section):
-                usable.append((section.generation, changes))
-            else:
-                self.counts["foreign-space"] += 1
-                if self.index.accepts(section.generation):
-                    replica.skipped.add(section.generation)
-        return usable
+    def _open(self, peer: bytes, out: Outbound, wall_ms: int) -> Hello | None:
+        """The Hello of a new session, where one is needed. An opening that was never answered is said again."""
+        if out.name and out.terms == self.terms and not out.opening:
+            return None
+        hello = self._hello(peer, wall_ms)
+        name = self._pair(peer).session(hello)
+        if name != out.name:
+            out.name, out.count = name, 0
+        out.terms, out.opening = self.terms, True
+        return hello
 
-    def _comparable(self, section: Section) -> bool:
-        generation = section.generation
-        return self.index.accepts(generation) and self.index.space(generation).id == section.space
+    def _witness(self, peer: bytes, replica: Replica) -> Signed | None:
+        """A signed head of somebody else, each in turn: had its signer shown the peer another, that convicts it."""
+        others = [other for node, other in self.replicas.items() if node != peer and other.heads and not other.proof]
+        if not others:
+            return None
+        replica.witnessed += 1
+        heads = others[replica.witnessed % len(others)].heads
+        return heads[-2 if len(heads) > 1 else -1][1]
 
-    def _check_update(self, peer: bytes, update: Update) -> None:
-        if update.group != self.index.group:
-            raise Refused("foreign-group", "an update of another model group")
-        if update.origin != peer:
-            raise Refused("garbage", "an update that names another origin than its signer")
+    def _speaker(self, raw: bytes, post: Post, wall_ms: int) -> bytes:
+        """Who made a post, its MAC and place in its session checked. Raises Refused."""
+        hello: Hello | None = post.hello
+        if hello is None:
+            origin = self._sessions.get(post.session)
+            if origin is None:
+                raise Refused("session", "a post of a session that nobody opened here; open another")
+            self._pair(origin).check_post(raw, post)
+            inbound = self.replicas[origin].inbound
+        else:
+            self._check_hello(hello, wall_ms)
+            origin = hello.origin
+            self._pair(origin).check_post(raw, post)
+            if post.session != self._pair(origin).session(hello):
+                raise Refused("garbage", "a session under another name than its own")
+            inbound, opened = self.replicas[origin].inbound, (hello.incarnation, hello.time_ms)
+            if opened < inbound.opened or hello.incarnation < self.replicas[origin].incarnation:
+                raise Refused("replay", "an opening older than one before it; set this node's clock")
+            if opened > inbound.opened:
+                return origin
+        if post.count <= inbound.count:
+            raise Refused("replay", "a post of a number seen before")
+        return origin
 
-    def _checked_hello(self, signed: Signed | None, wall_ms: int) -> Hello:
+    def _asking(self, raw: bytes, wall_ms: int) -> Hello:
+        hello = decode_hello(raw)
+        self._check_hello(hello, wall_ms)
+        self._pair(hello.origin).check_hello(raw, hello)
+        return hello
+
+    def _check_hello(self, hello: Hello, wall_ms: int) -> None:
         """A Hello of a live member of this group, to us, of now. Raises Refused."""
-        hello = decode_hello(signed)
         if hello.group != self.index.group:
             raise Refused("foreign-group", "a hello of another model group")
         if hello.origin not in self._members:
             raise Refused("unknown-sender", "a hello of a node that is no live member of this group")
-        check_signature(signed, SignedKind.HELLO, self._members[hello.origin], self.index.chain_id)
         if hello.target != self.own:
             raise Refused("not-for-us", "a hello addressed to another node")
         if abs(hello.time_ms - wall_ms) > CLOCK_TOLERANCE_MS:
             raise Refused("clock", "a hello too old, or a clock too far ahead; set both nodes' clocks")
-        return hello
 
-    def _hello(self, peer: bytes, wall_ms: int) -> Signed:
-        replica = self.replicas[peer]
-        journal = self.journal
-        hello = Hello(
-            group=self.index.group,
-            origin=self.own,
-            target=peer,
-            time_ms=wall_ms,
-            incarnation=journal.incarnation,
-            head=journal.sequence,
-            oldest=journal.oldest,
-            have_incarnation=replica.incarnation,
-            have_sequence=replica.sequence,
-            terms=self.terms,
-        )
-        return sign(SignedKind.HELLO, hello, self._key, self.index.chain_id)
+    def _greet(self, origin: bytes, replica: Replica, hello: Hello) -> None:
+        """A session begins; with a later start of the peer, what it said before is void."""
+        name = self._pair(origin).session(hello)
+        if hello.incarnation > replica.incarnation:
+            self.index.remove_node(origin)
+            replica.restart(hello.incarnation, first_link(self.index.group, origin, hello.incarnation))
+        self._sessions.pop(replica.inbound.name, None)
+        self._sessions[name] = origin
+        replica.inbound = Inbound(name, (hello.incarnation, hello.time_ms))
+        replica.terms = hello.terms
+
+    def _commit(self, origin: bytes, replica: Replica, staged: Staged, now: float) -> None:
+        self.counts["quota"] += commit(self.index, origin, replica, staged, now)
+        self.counts["deltas"] += staged.applied
+        self.counts["stale"] += staged.stale
+        self.counts["gaps"] += staged.gap
+        self.counts["foreign-space"] += len(staged.foreign)
+        if staged.signed is not None and staged.head is not None:
+            self._saw_head(staged.signed, staged.head)
+        if staged.seals is None or replica.skipped:
+            return
+        if differs(self.index, origin, staged.seals):
+            self.counts["diverged"] += 1
+            replica.want(now)
+        else:
+            replica.repair_pause = 0.0
+
+    def _check_witness(self, witness: Signed | None) -> None:
+        """Compares a head that somebody else was shown with what its signer showed us. Raises Refused for a forged one."""
+        if witness is not None and (origin := head_origin(witness)) in self._members:
+            self._saw_head(witness, read_head(witness, self._members[origin], self.index.chain_id, self.index.group))
+
+    def _saw_head(self, signed: Signed, head: Head) -> None:
+        """A head whose signature has been checked: ejects its signer when it contradicts an earlier one."""
+        proof = self.replicas[head.origin].saw_head(signed, head)
+        if proof is not None:
+            self._eject(head.origin, proof)
+
+    def _convicted(self, proof: Proof) -> bytes:
+        origin = head_origin(proof.one)
+        if origin not in self._members:
+            raise Refused("unknown-sender", "a proof against a node that is no live member")
+        return convicted(proof, self._members[origin], self.index.chain_id, self.index.group)
+
+    def _eject(self, origin: bytes, proof: Proof) -> None:
+        replica = self.replicas[origin]
+        if replica.proof is None:
+            replica.proof, replica.reachable, replica.load = proof, False, None
+            self.index.remove_node(origin)
+            self.counts["ejected"] += 1

@@ -12,13 +12,13 @@ class Allowance:
         self._left = burst
         self._refilled = float("-inf")
 
-    def take(self, now: float) -> bool:
-        """Use one up; False when none is left."""
+    def take(self, now: float, amount: float = 1.0) -> bool:
+        """Use one up, or `amount` of them; False, and none used, when fewer are left."""
         self._left = min(self._burst, self._left + max(0.0, now - self._refilled) * self._rate)
         self._refilled = now
-        if self._left < 1.0:
+        if self._left < amount:
             return False
-        self._left -= 1.0
+        self._left -= amount
         return True
 
 

@@ -1,6 +1,6 @@
 """What this node says its own engine holds: claimed when a prompt is admitted, taken back when the engine has evicted it.
 
-Pure: writes the own paths into the shared index and their changes into the journal. See `docs/forwarding.md` section 4.5.
+Pure: writes the own paths into the shared index and their changes into the journal. See `docs/forwarding.md` section 4.6.
 """
 
 from collections import OrderedDict

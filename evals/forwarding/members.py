@@ -13,8 +13,9 @@ from evals.forwarding.simulator import Choice, Flight, Prompt, Simulation
 from network.chain_records import DirectoryEntry, DirectoryRecord
 from network.crypto import SigningKey
 from network.directory import Directory
+from network.hrdelta import Refused
 from network.hrindex import Held, HRIndex
-from network.hrsync import Sync
+from network.hrsync import Received, Sync
 from network.ids import Role, node_id
 from serving_node.breaker import Fault
 from serving_node.forwarder import Forwarder
@@ -135,8 +136,7 @@ class Members:
             mind.sync.on_silence(name)
             return
         wall = int(WALL_MS + now * 1000)
-        raw = mind.sync.post_for(name, wall)
-        received = other.sync.on_post(raw, now, wall)
+        raw, received = posted(mind.sync, other.sync, now, wall)
         self.sent_bytes += len(raw)
         self.posts += 1
         mind.saw_rtt(name, self.fleet.rtt_s)
@@ -150,6 +150,19 @@ class Members:
         raw = asked.sync.on_snapshot_request(asking.sync.hello_for(name, wall), wall)
         self.sent_bytes += len(raw)
         asking.sync.on_snapshot(name, raw, now)
+
+
+def posted(sender: Sync, receiver: Sync, now: float, wall: int) -> tuple[bytes, Received]:
+    """One post and what it did; after a restart of the receiver, the one that opens another session."""
+    raw = sender.post_for(receiver.own, wall)
+    try:
+        return raw, receiver.on_post(raw, now, wall)
+    except Refused as refused:
+        if refused.reason != "session":
+            raise
+        sender.reopen(receiver.own)
+        raw = sender.post_for(receiver.own, wall)
+        return raw, receiver.on_post(raw, now, wall)
 
 
 class OwnView(HRIndex):
@@ -192,9 +205,10 @@ class SharedMembers(Members):
             return
         wall = int(WALL_MS + now * 1000)
         # Restarts and long silences may take several posts, as they do between sidecars.
-        while True:
-            raw = mind.sync.post_for(listener.own, wall)
-            received = listener.on_post(raw, now, wall)
+        progress = -1
+        while progress < mind.sync.replicas[listener.own].acked:
+            progress = mind.sync.replicas[listener.own].acked
+            raw, received = posted(mind.sync, listener, now, wall)
             self.sent_bytes += len(raw) * (self.fleet.nodes - 1)
             self.posts += self.fleet.nodes - 1
             mind.sync.on_ack(listener.own, received.ack, now)

@@ -14,6 +14,14 @@ TIMEOUT = aiohttp.ClientTimeout(total=5.0)
 HELLO = "x-planetserve-hello"
 
 
+class Answered(PlanetServeError):
+    """A peer's answer that is no 200."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(f"it answered {status}")
+        self.status = status
+
+
 class GroupHttp:
     """Our end of it. Raises when an exchange fails, is refused, or is answered with more than `limit` bytes."""
 
@@ -25,7 +33,7 @@ class GroupHttp:
         return await self._request("POST", peer, path, limit, data=data)
 
     async def get(self, peer: DirectoryEntry, path: str, limit: int, hello: bytes) -> bytes:
-        """The answer to a question that our signed Hello alone makes."""
+        """The answer to a question that our Hello alone makes."""
         return await self._request("GET", peer, path, limit, headers={HELLO: hello.hex()})
 
     async def _request(
@@ -41,7 +49,7 @@ class GroupHttp:
         async with self._dialer.request(method, peer, path, data=data, headers=headers, timeout=TIMEOUT) as answer:
             raw = await bounded(answer.content, limit)
             if answer.status != 200:
-                raise PlanetServeError(f"it answered {answer.status}")
+                raise Answered(answer.status)
             return raw
 
 

@@ -11,7 +11,7 @@ from network.hrdelta import REASONS
 from serving_node.forwarder import Forwarder
 from serving_node.routing import Decision
 
-SYNC_EVENTS = ("deltas", "stale", "gaps", "snapshots", "quota", "foreign-space")
+SYNC_EVENTS = ("deltas", "stale", "gaps", "snapshots", "diverged", "quota", "foreign-space", "ejected")
 PREFIX = "planetserve_group_"
 
 
@@ -44,14 +44,14 @@ class GroupMetrics(Collector):
         """Deltas numbered by a flush."""
         self.counts["deltas_made"] += count
 
-    def sent(self, size: int) -> None:
-        """One post delivered."""
-        self.counts["posts_sent"] += 1
+    def sent(self, what: str, size: int) -> None:
+        """One message delivered: `what` is posts, acks, hellos or snapshots."""
+        self.counts[what + "_sent"] += 1
         self.counts["bytes_sent"] += size
 
-    def received(self, size: int) -> None:
-        """One post taken in."""
-        self.counts["posts_received"] += 1
+    def received(self, what: str, size: int) -> None:
+        """One message taken in."""
+        self.counts[what + "_received"] += 1
         self.counts["bytes_received"] += size
 
     def failed(self) -> None:

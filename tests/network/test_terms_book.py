@@ -228,7 +228,7 @@ def test_bad_terms_are_counted_and_change_nothing(reason: str, build: Callable[[
     [
         ("garbage", b"\x0a\x00"),
         ("oversized", bytes(MAX_ANSWER + 1)),
-        ("garbage", encode(sign(SignedKind.HELLO, TermsAnswer(IDS[0], asked_id(HELLO)), KEYS[0], "chain"))),
+        ("garbage", encode(sign(SignedKind.HEAD, TermsAnswer(IDS[0], asked_id(HELLO)), KEYS[0], "chain"))),
         ("signature", encode_answer(TermsAnswer(IDS[0], asked_id(HELLO)), KEYS[1], "chain")),
         ("signature", encode_answer(TermsAnswer(IDS[0], asked_id(HELLO)), KEYS[0], "another chain")),
         ("not-for-us", encode_answer(TermsAnswer(IDS[0], asked_id(b"another hello")), KEYS[0], "chain")),

@@ -232,7 +232,7 @@ def test_a_queue_is_counted_once(load: EngineLoad, queue_s: float) -> None:
     one.set_load(load, 0.0)
     tell(one, two)
     row = next(candidate for candidate in two.decide(PROMPT, 0.0).candidates if candidate.node_id == one.own)
-    assert row.queue_s == pytest.approx(queue_s)
+    assert row.queue_s == pytest.approx(queue_s, rel=0.02)
 
 
 def test_a_liar_loses_weight() -> None:

@@ -12,11 +12,12 @@ from prometheus_client import CollectorRegistry, generate_latest
 
 from network.aio.dialer import Dialer
 from network.chain_records import DirectoryEntry, DirectoryRecord
-from network.codec import encode
+from network.codec import decode
 from network.crypto import SigningKey
 from network.directory import Directory
 from network.fingerprint import ChunkPlan
-from network.hrdelta import MAX_POST, Hello, Post, SignedKind, sign
+from network.hrdelta import MAX_POST, Hello, Post, Proofs
+from network.hrpair import Pair
 from network.ids import NodeId, Role, node_id
 from serving_node.aio.group import Group
 from serving_node.load_factor import EngineLoad
@@ -124,7 +125,7 @@ async def test_three_nodes_agree_and_forward_to_the_holder() -> None:
         assert [len(row["node_id"]) for row in rows] == [40, 40, 40]
         report = two.forwarder.sync.replicas[one.forwarder.own].load
         assert report is not None
-        assert (report.slots, report.latency_us, report.token_ns) == (2, 1_000_000, 10_000_000)
+        assert (report.slots, round(report.latency_us, -5), round(report.token_ns, -6)) == (2, 1_000_000, 10_000_000)
         assert two.forwarder.rtt[one.forwarder.own].value is not None
         scraped = generate_latest(_registry(two)).decode()
         assert 'planetserve_group_decisions_total{policy="ttft",where="forwarded"}' in scraped
@@ -218,7 +219,7 @@ async def test_a_restarted_peer_loses_its_old_claims() -> None:
 
 @pytest.mark.parametrize(
     ("body", "status", "word"),
-    [(b"", 400, "garbage"), (b"\xff" * 50, 400, "garbage"), (bytes(MAX_POST + 1), 413, "oversized")],
+    [(b"", 409, "session"), (b"\xff" * 50, 400, "garbage"), (bytes(MAX_POST + 1), 413, "oversized")],
 )
 async def test_bad_posts_are_counted_and_answered(body: bytes, status: int, word: str) -> None:
     async with network(1) as net, aiohttp.ClientSession() as session:
@@ -234,12 +235,15 @@ async def test_strangers_get_neither_ear_nor_snapshot() -> None:
     async with network(1) as net, aiohttp.ClientSession() as session:
         group = net.groups[0]
         base = f"http://{net.address(group)}"
-        hello = sign(SignedKind.HELLO, _hello(group, stranger), stranger, "test")
-        async with session.post(f"{base}/group/delta", data=encode(Post(hello))) as answer:
+        pair = Pair(node_id(stranger.public), group.forwarder.own, stranger, net.keys[0].public, "test", "m")
+        hello = _hello(group, stranger)
+        async with session.post(f"{base}/group/delta", data=pair.seal_post(Post(hello=hello, count=1))) as answer:
             assert (answer.status, await answer.json()) == (403, {"error": "unknown-sender"})
-        for header in ({}, {"x-planetserve-hello": "zz"}, {"x-planetserve-hello": encode(hello).hex()}):
+        for header in ({}, {"x-planetserve-hello": "zz"}, {"x-planetserve-hello": pair.seal_hello(hello).hex()}):
             async with session.get(f"{base}/group/snapshot", headers=header) as answer:
                 assert answer.status in (400, 403)
+        async with session.get(f"{base}/group/proof") as answer:
+            assert decode(Proofs, await answer.read()) == Proofs()
 
 
 def _hello(group: Group, key: SigningKey) -> Hello:

@@ -21,8 +21,8 @@ def test_every_family_is_scraped() -> None:
     metrics.served(1000, 600)
     metrics.answered(Decision(bytes(20), "ttft", 512, "soonest"), 500)
     metrics.deltas_made(2)
-    metrics.sent(100)
-    metrics.received(200)
+    metrics.sent("posts", 100)
+    metrics.received("acks", 200)
     metrics.failed()
     metrics.refused("signature")
     text = generate_latest(registry).decode()
@@ -34,6 +34,8 @@ def test_every_family_is_scraped() -> None:
         'planetserve_group_refused_total{reason="signature"} 1.0',
         'planetserve_group_refused_total{reason="equivocation"} 0.0',
         'planetserve_group_sync_events_total{event="gaps"} 0.0',
+        "planetserve_group_bytes_sent_total 100.0",
+        "planetserve_group_acks_received_total 1.0",
         "planetserve_group_peers 0.0",
     ):
         assert line in text

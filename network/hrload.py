@@ -1,0 +1,47 @@
+"""A load report as one small number a figure: what its receivers can tell apart, in one or two bytes each."""
+
+from dataclasses import fields
+
+from network.hrdelta import LoadReport, Refused
+
+
+def load_codes(report: LoadReport) -> tuple[int, ...]:
+    """A report as one small number a field: exact below 64, then within 1 %. Zeros at the end are left out."""
+    codes = [_code(getattr(report, entry.name)) for entry in fields(report)]
+    while len(codes) > 1 and not codes[-1]:
+        codes.pop()
+    return tuple(codes)
+
+
+def load_of(codes: tuple[int, ...]) -> LoadReport:
+    """The report that `load_codes` meant. Raises Refused for one that no engine could have made."""
+    entries = fields(LoadReport)
+    if len(codes) > len(entries):
+        raise Refused("garbage", "a load of more figures than there are")
+    values = {}
+    for entry, code in zip(entries, codes, strict=False):
+        values[entry.name] = _value(code)
+        if values[entry.name] > entry.metadata["wire"].limit:
+            raise Refused("garbage", f"a load of absurd {entry.name}")
+    return LoadReport(**values)
+
+
+def rounded(report: LoadReport) -> LoadReport:
+    """A report as its receivers will see it."""
+    return load_of(load_codes(report))
+
+
+def _code(value: int) -> int:
+    """Six leading bits and an exponent: monotone, and exact below 64."""
+    shift = max(0, value.bit_length() - 6)
+    if shift:
+        value += 1 << (shift - 1)  # to the nearest
+        shift = value.bit_length() - 6
+    return value if not shift else (shift + 1) << 5 | (value >> shift) & 31
+
+
+def _value(code: int) -> int:
+    if code < 64:
+        return code
+    # No figure is above 2**50: what is, is absurd whatever its last bits are.
+    return (32 | code & 31) << min((code >> 5) - 1, 64)
