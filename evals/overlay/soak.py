@@ -14,12 +14,15 @@ import random
 import resource
 import sys
 import time
+from array import array
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
-from statistics import linear_regression
+from statistics import fmean, linear_regression
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -36,6 +39,7 @@ from network.inference import FrameKind
 
 MB = 1024 * 1024
 SAMPLE_S = 15.0
+COURSE_S = 600
 CHURN_S = 120.0
 DOWN_S = 20.0
 REST_S = 260.0  # links close after two idle minutes, looked at twice a minute; gossip needs none
@@ -50,7 +54,7 @@ class Soak:
     overlay: ProcessOverlay
     draw: random.Random
     outcomes: Counter[str] = field(default_factory=Counter)
-    memory: dict[str, list[tuple[float, int]]] = field(default_factory=dict)
+    memory: dict[str, tuple[array[float], array[float]]] = field(default_factory=dict)
     began: float = field(default_factory=time.monotonic)
     restarts: int = 0
     rubbish: int = 0
@@ -130,21 +134,31 @@ class Soak:
                     self._keep(member.entry.name, (await member.status())["rss_bytes"])
 
     def _keep(self, name: str, size: int) -> None:
-        self.memory.setdefault(name, []).append((self.elapsed, size))
+        # Packed: the users are this process, and their memory is judged too.
+        times, sizes = self.memory.setdefault(name, (array("d"), array("d")))
+        times.append(self.elapsed)
+        sizes.append(size / MB)
 
     def growth(self) -> dict[str, float]:
         """MB an hour by process: the slope of least squares through the samples of the second half."""
         found = {}
-        for name, samples in self.memory.items():
-            late = [(at, size) for at, size in samples if at >= self.elapsed / 2]
-            if len(late) > 2:
-                slope = linear_regression([at / 3600 for at, _ in late], [size / MB for _, size in late]).slope
+        for name, (times, sizes) in self.memory.items():
+            late = bisect_left(times, self.elapsed / 2)
+            if len(times) - late > 2:
+                slope = linear_regression([at / 3600 for at in times[late:]], sizes[late:]).slope
                 found[name] = round(slope, 3)
+        return found
+
+    def course(self) -> dict[str, list[float]]:
+        """The mean memory of every ten minutes, MB by process."""
+        found = {}
+        for name, (times, sizes) in self.memory.items():
+            cuts = [bisect_left(times, at) for at in range(0, int(self.elapsed) + COURSE_S, COURSE_S)]
+            found[name] = [round(fmean(sizes[low:high]), 2) for low, high in pairwise(cuts) if high > low]
         return found
 
     def document(self, tables: dict[str, Any] | None, judged: float = 0.0) -> dict[str, Any]:
         """All figures; `tables` once everybody has left."""
-        sizes = {name: [size for _, size in samples] for name, samples in self.memory.items()}
         return {
             "name": "overlay_soak",
             "machine": machine(),
@@ -154,7 +168,7 @@ class Soak:
             "restarts": self.restarts,
             "rubbish_cells": self.rubbish,
             "growth_mb_per_h": self.growth(),
-            "rss_mb": {name: [round(of(size) / MB, 1) for of in (min, max)] for name, size in sizes.items()},
+            "rss_mb_by_ten_minutes": self.course(),
             "tables": tables,
         }
 
