@@ -54,7 +54,7 @@ class Soak:
     overlay: ProcessOverlay
     draw: random.Random
     outcomes: Counter[str] = field(default_factory=Counter)
-    memory: dict[str, tuple[array[float], array[float]]] = field(default_factory=dict)
+    memory: "dict[str, tuple[array[float], array[float]]]" = field(default_factory=dict)
     began: float = field(default_factory=time.monotonic)
     restarts: int = 0
     rubbish: int = 0
