@@ -6,7 +6,7 @@ See `docs/forwarding.md` section 5.1.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from math import inf
+from math import inf, sqrt
 
 from network.chain_records import DirectoryEntry
 from network.hrdelta import LoadReport
@@ -77,40 +77,38 @@ class Beliefs:
         standing = self._standing(node)
         reported_at = self._load_at if own else self._sync.replicas[node].load_at
         booked = self.bookings.unseen(node, reported_at, now)
-        # Prompts that were waiting are read meanwhile; when a taken slot frees, nobody can tell from outside.
-        waited = now - reported_at if reported_at > 0 else 0.0
-        queue_s = booked * standing.drain_s + (standing.slot_s or max(0.0, standing.wait_s - waited))
-        confidence, slowness = self.experience.confidence(node, now), 1.0
-        rtt_s = 0.0
-        if not own:
-            slowness = self.experience.slowness(node, now)
-            rtt_s = (self.rtt[node].value if node in self.rtt else None) or 0.0
-        held_tokens, expected, age_s, survival, risk_s = 0, 0, 0.0, 1.0, 0.0
-        if held is not None:
-            held_tokens, age_s = held.tokens, now - held.touched
-            survival = self.experience.survival(node, age_s)
-            chance = survival * confidence
-            expected = min(int(held_tokens * chance), prompt_tokens)
-            risk_s = CAUTION * (chance * (1 - chance)) ** 0.5 * held_tokens * standing.token_s
+        queue_s = booked * standing.drain_s + standing.slot_s
+        if standing.wait_s and not standing.slot_s:
+            # Prompts that were waiting are read meanwhile; when a taken slot frees, nobody can tell from outside.
+            queue_s += max(0.0, standing.wait_s - (now - reported_at))
+        held_tokens, age_s = (held.tokens, now - held.touched) if held is not None else (0, 0.0)
+        confidence, slowness, survival = self.experience.seen(node, now, age_s)
+        chance = survival * confidence
+        expected = min(int(held_tokens * chance), prompt_tokens)
+        token_s, rtt_s, travel_s, warmth = standing.token_s, 0.0, 0.0, 1.0
+        if own:
+            slowness = 1.0
+        else:
+            rtt_s = self._rtt(node)
+            travel_s = rtt_s + FORWARD_COST_S
+            warmth = self._warmth(node, now)
         return Candidate(
             node,
             own,
             entry.reputation,
             held_tokens,
             expected,
-            round(age_s, 3),
+            age_s,
             load_factor(standing.latency_s, standing.report.queued_tokens + booked, 1 / standing.drain_s),
             queue_s,
             rtt_s,
-            standing.token_s,
+            token_s,
             confidence,
             slowness,
-            predicted_ttft(
-                prompt_tokens, expected, own=own, rtt_s=rtt_s, queue_s=queue_s, token_s=standing.token_s, slowness=slowness
-            ),
+            predicted_ttft(prompt_tokens, expected, travel_s, queue_s, token_s, slowness),
             survival,
-            risk_s,
-            1.0 if own else self._warmth(node, now),
+            CAUTION * sqrt(chance * (1 - chance)) * held_tokens * token_s if chance < 1 else 0.0,
+            warmth,
         )
 
     def admits(self, node: bytes, now: float) -> bool:
@@ -234,13 +232,19 @@ class Beliefs:
             standing = self._standings[node] = _stand(report, ours, own=node == self._own)
         return standing
 
+    def _rtt(self, node: bytes) -> float:
+        seen = self.rtt.get(node)
+        return seen.value or 0.0 if seen is not None else 0.0
+
     def _warmth(self, node: bytes, now: float) -> float:
         """The share of new work a node may get: it grows over a minute for one that started later than we did."""
         if self._started is None:
             self._started = now
-        head_start = (self._sync.replicas[node].incarnation - self._sync.journal.incarnation) / 1000
-        age = now - self._started - head_start
-        if head_start <= 0 or age >= WARM_UP_S:
+        later_ms = self._sync.replicas[node].incarnation - self._sync.journal.incarnation
+        if later_ms <= 0:
+            return 1.0
+        age = now - self._started - later_ms / 1000
+        if age >= WARM_UP_S:
             return 1.0
         return max(LEAST_WARMTH, age / WARM_UP_S)
 

@@ -55,6 +55,15 @@ class Experience:
         seen = self._seen.get(node)
         return (seen.survival if seen else self._all).chance(age_s)
 
+    def seen(self, node: bytes, now: float, age_s: float) -> tuple[float, float, float]:
+        """Confidence, slowness, and the survival of a claim of this age, in one look: a decision asks for every node."""
+        seen = self._seen.get(node)
+        if seen is None:
+            return 1.0, 1.0, self._all.chance(age_s)
+        fade = 0.5 ** ((now - seen.at) / FADE_HALF_LIFE_S) if now > seen.at else 1.0
+        slowness = 1.0 + (seen.slowness - 1.0) * fade
+        return 1.0 + (seen.confidence - 1.0) * fade, slowness if slowness > 1.0 else 1.0, seen.survival.chance(age_s)
+
     def saw_cache(self, node: bytes, claimed_tokens: int, cached_tokens: int, now: float, age_s: float = 0.0) -> None:
         """One answer: how many prompt tokens were claimed, how long ago, and how many were cached."""
         if claimed_tokens <= 0:

@@ -204,7 +204,7 @@ class Forwarder:
             self.index.plan.tokens(HIT_CHUNKS),
             self._turn,
             self._rng,
-            beliefs.unseen_work([candidate.node_id for candidate in candidates], now),
+            lambda: beliefs.unseen_work([entry.node_id for entry in trusted], now),
             self._named(packed, candidates),
             session and self._keyed(session),
         )

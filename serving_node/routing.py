@@ -58,7 +58,7 @@ class Candidate(NamedTuple):
 class Query:
     """Everything a policy may look at. `candidates` are trusted, in node-id order, and never empty.
 
-    `unseen_s` is the work in seconds that other entry points may have handed out since the candidates last reported, `prefix`
+    `unseen_s()` is the work in seconds that other entry points may have handed out since the candidates last reported, `prefix`
     and `session` are keys, the same at every entry point, of what the richest holder holds of the prompt, and of its
     conversation.
     """
@@ -68,7 +68,7 @@ class Query:
     hit_tokens: int
     turn: int
     rng: Callable[[int], bytes]
-    unseen_s: float = 0.0
+    unseen_s: Callable[[], float] = float
     prefix: bytes = b""
     session: bytes = b""
 
@@ -99,7 +99,7 @@ class Decision:
     def explain(self) -> dict[str, object]:
         """The decision as JSON-ready values: node ids in hexadecimal, nothing of the prompt but its length."""
         rows = [
-            {**candidate._asdict(), "node_id": candidate.node_id.hex(), "score_s": candidate.score_s}
+            {**_rounded(candidate._asdict()), "node_id": candidate.node_id.hex(), "score_s": round(candidate.score_s, 6)}
             for candidate in self.candidates
         ]
         return {
@@ -109,9 +109,13 @@ class Decision:
             "reason": self.reason,
             "prompt_tokens": self.prompt_tokens,
             "predicted_cached_tokens": self.predicted_cached_tokens,
-            "predicted_ttft_s": self.predicted_ttft_s,
+            "predicted_ttft_s": round(self.predicted_ttft_s, 6),
             "candidates": rows,
         }
+
+
+def _rounded(row: dict[str, object]) -> dict[str, object]:
+    return {name: round(value, 6) if isinstance(value, float) else value for name, value in row.items()}
 
 
 Choice = tuple[Candidate, str]
@@ -119,11 +123,10 @@ Policy = Callable[[Query], Choice]
 
 
 def predicted_ttft(
-    prompt_tokens: int, expected_tokens: int, *, own: bool, rtt_s: float, queue_s: float, token_s: float, slowness: float
+    prompt_tokens: int, expected_tokens: int, travel_s: float, queue_s: float, token_s: float, slowness: float
 ) -> float:
     """Seconds until the first token: the way there, the queue, the tokens to prefill, times what experience adds."""
-    travel = 0.0 if own else rtt_s + FORWARD_COST_S
-    return travel + (queue_s + prefill_tokens(prompt_tokens, expected_tokens) * token_s) * slowness
+    return travel_s + (queue_s + prefill_tokens(prompt_tokens, expected_tokens) * token_s) * slowness
 
 
 def prefill_tokens(prompt_tokens: int, cached_tokens: int) -> float:
@@ -190,8 +193,9 @@ class _Choosing:
         best = min(self._scores)
         near = [c for c, score in zip(self._among, self._scores, strict=True) if score <= best * (1 + TIE_SHARE) + TIE_S]
         chosen = placed if placed in near else _pick(self._query, near)
-        if self._query.unseen_s > 0 and not self._holds(chosen):
-            chosen = self._spread()
+        unseen_s = 0.0 if self._holds(chosen) else self._query.unseen_s()
+        if unseen_s > 0:
+            chosen = self._spread(unseen_s)
         return chosen, self._why(chosen, placed, chosen in near)
 
     def _holds(self, candidate: Candidate) -> bool:
@@ -236,10 +240,10 @@ class _Choosing:
         saved = richest.expected_tokens * richest.token_s
         return {node: share * saved for node, share in zip(order, REPLICA_WORTH, strict=False)}
 
-    def _spread(self) -> Candidate:
+    def _spread(self, unseen_s: float) -> Candidate:
         """One of the nodes that hold nothing more: others are after the idlest of them as well, on the same old news."""
         rows = [(c, score) for c, score in zip(self._among, self._scores, strict=True) if not self._holds(c)]
-        return rows[draw(pour([score for _, score in rows], self._query.unseen_s), self._query.rng(8))][0]
+        return rows[draw(pour([score for _, score in rows], unseen_s), self._query.rng(8))][0]
 
     def _why(self, chosen: Candidate, placed: Candidate | None, near: bool) -> str:
         if placed is chosen:

@@ -30,7 +30,7 @@ def node(
         token_s=TOKEN_S,
         confidence=1.0,
         slowness=slowness,
-        predicted_ttft_s=predicted_ttft(1000, held, own=own, rtt_s=rtt, queue_s=queue_s, token_s=TOKEN_S, slowness=slowness),
+        predicted_ttft_s=predicted_ttft(1000, held, 0.0 if own else rtt + FORWARD_COST_S, queue_s, TOKEN_S, slowness),
     )
 
 
@@ -103,9 +103,8 @@ def test_a_far_holder_must_save_more_than_the_way_costs() -> None:
 
 
 def test_prediction_in_seconds() -> None:
-    assert predicted_ttft(1000, 400, own=True, rtt_s=9.0, queue_s=2.0, token_s=0.01, slowness=1.0) == 8.125
-    away = predicted_ttft(1000, 400, own=False, rtt_s=0.5, queue_s=2.0, token_s=0.01, slowness=2.0)
-    assert away == pytest.approx(0.5 + FORWARD_COST_S + 16.25)
+    assert predicted_ttft(1000, 400, 0.0, 2.0, 0.01, 1.0) == 8.125
+    assert predicted_ttft(1000, 400, 0.5, 2.0, 0.01, 2.0) == pytest.approx(0.5 + 16.25)
 
 
 @given(st.lists(st.floats(0, 1e6), min_size=1, max_size=30), st.floats(0, 1))
