@@ -76,6 +76,11 @@ class HolderSets:
     def names(self, mask: int) -> Iterator[bytes]:
         """The members of a set by name."""
         names = self._names
+        if mask.bit_count() * 8 < mask.bit_length():
+            while mask:
+                place = mask.bit_length() - 1
+                yield names[place]
+                mask ^= 1 << place
         for at, byte in enumerate(mask.to_bytes((mask.bit_length() + 7) // 8, "little")):
             for bit in _BITS[byte]:
                 yield names[at * 8 + bit]

@@ -220,23 +220,21 @@ class HRTree:
         arena, sets = self._arena, self._sets
         added = tokens = depth = before = after = 0
         for joined, at in enumerate(trail):
-            number = arena.holders[at]
-            size = arena.size[at]
+            number, size = arena.holders[at], arena.size[at]
             depth += size
-            if number != before or not after:
+            if number != before:
                 mask = sets.mask(number)
-                if mask & bit:
-                    continue
-                taken = self._take(mask | bit, trail[-1])
+                taken = number if mask & bit else self._take(mask | bit, trail[-1])
                 if taken is None:
                     return joined, added, tokens
                 before, after = number, taken
-            else:
+            elif after != number:
                 sets.again(after)
-            arena.holders[at] = after
-            sets.drop(number)
-            added += size
-            tokens += self._tokens(depth) - self._tokens(depth - size)
+            if after != number:
+                arena.holders[at] = after
+                sets.drop(number)
+                added += size
+                tokens += self._tokens(depth) - self._tokens(depth - size)
         return len(trail), added, tokens
 
     def _take(self, mask: int, keep: int) -> int | None:

@@ -21,6 +21,7 @@ except ImportError:  # an interpreter without wheels of numpy: slower, the same 
 WORD_BYTES = 4
 KEY_WORD_BYTES = 8
 FIRST_WORDS = 8192
+SCRATCH_WORDS = 65_536
 _MODULUS = 2**64
 
 
@@ -67,6 +68,7 @@ class ArraySums:
     def __init__(self, key: bytes) -> None:
         self._stream = key_stream(key)
         self._words = np.empty(0, "<u8")
+        self._products = np.empty(SCRATCH_WORDS, "<u8")
 
     def blocks(self, data: bytes, ends: Sequence[int]) -> bytes:
         """See `PrefixSums`."""
@@ -77,7 +79,9 @@ class ArraySums:
         self._grow(length)
         starts = np.zeros(count, np.intp)
         starts[1:] = ends[:-1]
-        products = np.frombuffer(data, "<u4", length) * self._words[:length]
+        # Fresh memory of this size comes from the system page by page, which costs more than the sums.
+        room = self._products[:length] if length <= SCRATCH_WORDS else None
+        products = np.multiply(np.frombuffer(data, "<u4", length), self._words[:length], out=room)
         blocks = np.empty((count, 2), "<u8")
         np.cumsum(np.add.reduceat(products, starts), out=blocks[:, 0])
         blocks[:, 1] = np.arange(count)

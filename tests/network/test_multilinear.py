@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from network import multilinear
-from network.multilinear import FIRST_WORDS, ArraySums, PlainSums
+from network.multilinear import FIRST_WORDS, SCRATCH_WORDS, ArraySums, PlainSums
 
 KEY = bytes(range(32))
 
@@ -21,9 +21,9 @@ def test_both_forms_agree(data: bytes, cuts: set[int]) -> None:
 
 
 def test_both_forms_agree_where_key_words_are_drawn_again_and_sums_wrap() -> None:
-    data = b"\xff" * 4 * (4 * FIRST_WORDS)
+    data = b"\xff" * 4 * (SCRATCH_WORDS + 5)
     plain, arrays = PlainSums(KEY), ArraySums(KEY)
-    for length in (3, FIRST_WORDS + 1, 4 * FIRST_WORDS, 5):
+    for length in (3, FIRST_WORDS + 1, SCRATCH_WORDS, SCRATCH_WORDS + 5, 5):
         ends = [1, length]
         assert arrays.blocks(data, ends) == plain.blocks(data, ends)
 
