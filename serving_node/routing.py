@@ -213,7 +213,7 @@ class _Choosing:
         """Lowers the scores of where all entry points would put this prompt, by what that is worth; returns the first such.
 
         A prefix whose holders are too busy goes to its second, then its third holder; a named conversation to its own node.
-        A bonus makes equals of nodes: it never pulls a prompt away from one that answers sooner, nor to one that is busy.
+        A bonus makes equals of nodes, and none is worth more than what it saves: a busy place is left.
         """
         worth = self._worth()
         least = min(self._scores)
@@ -236,9 +236,11 @@ class _Choosing:
         soonest_at = min(range(len(self._scores)), key=self._scores.__getitem__)
         if not query.prefix or not self._holds(richest) or self._holds(self._among[soonest_at]):
             return {}
-        order = rendezvous(query.prefix, [c.node_id for c in self._among if not self._holds(c)])
+        held_at = min(score for c, score in zip(self._among, self._scores, strict=True) if self._holds(c))
+        rest = {c.node_id: score for c, score in zip(self._among, self._scores, strict=True) if not self._holds(c)}
         saved = richest.expected_tokens * richest.token_s
-        return {node: share * saved for node, share in zip(order, REPLICA_WORTH, strict=False)}
+        ranked = zip(rendezvous(query.prefix, rest), REPLICA_WORTH, strict=False)
+        return {node: share * saved for node, share in ranked if rest[node] < held_at}
 
     def _spread(self, unseen_s: float) -> Candidate:
         """One of the nodes that hold nothing more: others are after the idlest of them as well, on the same old news."""
