@@ -12,7 +12,13 @@ import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-ROLES = {"validator": "abci_app", "relay": "relay", "node": "serving_node", "gateway": "network.gateway"}
+ROLES = {
+    "validator": "abci_app",
+    "relay": "relay",
+    "node": "serving_node",
+    "gateway": "network.gateway",
+    "front": "serving_node.front",
+}
 MODULES = {
     "query": "network.cli.query",
     "chat": "network.cli.chat",
@@ -43,6 +49,7 @@ A decentralised, anonymous, verifiable network for serving open language models.
   relay       start: run a relay
   node        start: run a model node
   gateway     start: run the OpenAI-compatible gateway
+  front       start: run an OpenAI endpoint beside one engine of your own, which forwards to your other fronts; no chain
   rest        serve the ledger over HTTP: proven JSON, and the Cosmos routes that explorers call
 
 `planetserve COMMAND --help` says more; docs/cli.md says all. Home: --home, else $PLANETSERVE_HOME, else .localnet.
