@@ -219,7 +219,8 @@ class Desk:
             passage.expected = hop
         elif len(self.places) > 1:
             self.tell_load()
-            passage.decision = self._group.decide(prompt.packed, no_share=no_share, salt=prompt.salt)
+            session = head.fields.get(b"x-planetserve-session", b"")
+            passage.decision = self._group.decide(prompt.packed, no_share=no_share, salt=prompt.salt, session=session)
             passage.places = []
         return passage
 

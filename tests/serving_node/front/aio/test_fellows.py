@@ -31,6 +31,16 @@ async def test_a_prompt_goes_to_the_front_whose_engine_holds_it(cluster: Any) ->
     assert (salted.node, kept.node) == ("f0", "f0")
 
 
+async def test_a_conversation_with_a_name_goes_to_one_front_from_everywhere(cluster: Any) -> None:
+    await cluster.start(3)
+    await cluster.met()
+    answers = []
+    for at in range(3):
+        new = {"model": "m", "messages": [{"role": "user", "content": f"{at} and no common beginning " * 200}]}
+        answers.append(await (await cluster.call(at)).ask(new, extra="x-planetserve-session: talk-7\r\n"))
+    assert len({answer.node for answer in answers}) == 1
+
+
 async def test_a_dead_engine_s_prompts_go_to_the_next_best(cluster: Any) -> None:
     await cluster.start(3)
     await cluster.met()
