@@ -1,8 +1,9 @@
 """Times whole routing decisions, prompt to node: `python -m evals.forwarding.bench_decide [--output json]`.
 
 Fingerprints, match, beliefs, policy and the record for `planetserve route explain`, without HTTP. Prompts come packed, as the
-sidecar hands them over. Times are those of the core, so that a busy machine tells the same. Baseline, measured in the same run: an exact index as routers commonly keep it (a flat dictionary
-from the 64-bit hash of every 64-token block prefix to its holders), then the shortest queue among the longest matches.
+sidecar hands them over. Times are the core's own, so that a busy machine tells nearly the same. Baseline, measured in the same
+run: an exact index as routers commonly keep it (a flat dictionary from the 64-bit hash of every 64-token block prefix to its
+holders), then the first of the longest matches.
 """
 
 import argparse
@@ -21,7 +22,7 @@ from serving_node.forwarder import Forwarder
 from serving_node.load_factor import EngineLoad
 
 CELLS = ((8, 8_192, 5_000.0), (64, 32_768, 2_000.0))
-BASELINE = "flat dict of 64-token block hashes, shortest queue among the longest matches"
+BASELINE = "flat dict of 64-token block hashes, the longest match"
 WALL = 1_700_000_000_000
 PROMPTS = 256
 SHARED = 1_024
