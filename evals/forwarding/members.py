@@ -11,6 +11,7 @@ from typing import cast
 
 from evals.forwarding.simulator import Choice, Flight, Prompt, Simulation
 from network.chain_records import DirectoryEntry, DirectoryRecord
+from network.codec import encode
 from network.crypto import SigningKey
 from network.directory import Directory
 from network.hrdelta import Refused
@@ -137,7 +138,7 @@ class Members:
             return
         wall = int(WALL_MS + now * 1000)
         raw, received = posted(mind.sync, other.sync, now, wall)
-        self.sent_bytes += len(raw)
+        self.sent_bytes += len(raw) + len(encode(received.ack))
         self.posts += 1
         mind.saw_rtt(name, self.fleet.rtt_s)
         if mind.sync.on_ack(name, received.ack, now):
@@ -209,7 +210,7 @@ class SharedMembers(Members):
         while progress < mind.sync.replicas[listener.own].acked:
             progress = mind.sync.replicas[listener.own].acked
             raw, received = posted(mind.sync, listener, now, wall)
-            self.sent_bytes += len(raw) * (self.fleet.nodes - 1)
+            self.sent_bytes += (len(raw) + len(encode(received.ack))) * (self.fleet.nodes - 1)
             self.posts += self.fleet.nodes - 1
             mind.sync.on_ack(listener.own, received.ack, now)
             if received.needs_snapshot:

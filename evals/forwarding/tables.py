@@ -10,6 +10,8 @@ import json
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import cache
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,7 @@ from evals.forwarding.cells import HEAD, Result, simulate
 from evals.forwarding.engines import Speed
 from evals.forwarding.simulator import NEVER, Fleet
 from evals.forwarding.traces import CONVERSATION, Trace, TraceError, ideal_reuse, load
-from evals.report import Figure, commit
+from evals.report import Figure
 
 KEPT = Path("build/forwarding/cells.jsonl")
 USUAL = Fleet()
@@ -44,7 +46,7 @@ class Run:
         asked = {
             "trace": self.trace.name,
             "requests": len(self.trace.requests),
-            "commit": commit(),
+            "sources": sources(),
             "spread": self.spread,
             "rule": rule,
         }
@@ -62,6 +64,16 @@ class Run:
 
 
 Shown = tuple[Table, list[Figure]]
+
+
+@cache
+def sources() -> str:
+    """A digest of everything that a cell's result depends on."""
+    root = Path(__file__).parents[2]
+    files = [
+        path for folder in ("network", "serving_node", "evals/forwarding") for path in sorted((root / folder).glob("*.py"))
+    ]
+    return sha256(b"".join(path.read_bytes() for path in files if path != Path(__file__))).hexdigest()
 
 
 def entries(run: Run, plots: Path | None, most: int) -> Shown:
