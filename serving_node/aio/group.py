@@ -21,6 +21,7 @@ from serving_node.aio.group_metrics import GroupMetrics
 from serving_node.aio.mind import Mind
 from serving_node.aio.route_metrics import RouteMetrics
 from serving_node.aio.terms import TermsExchange
+from serving_node.aio.terms_metrics import TermsMetrics
 from serving_node.breaker import Fault
 from serving_node.forwarder import Forwarder
 from serving_node.routing import Decision
@@ -54,6 +55,7 @@ class Group(Mind):
         metrics = GroupMetrics(forwarder, registry)
         super().__init__(forwarder, directory, metrics, RouteMetrics(forwarder, registry), lambda: self.exchange.stir())
         book = TermsBook(own, signing, group, plan, opener or Opener(), rng)
+        TermsMetrics(book, sentry, registry)
         secret = rng(SECRET_LENGTH)
         self.terms = TermsExchange(forwarder, book, sentry, plan, secret, lambda: self.exchange.stir(anyway=True))
         http = GroupHttp(dialer)

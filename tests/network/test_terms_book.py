@@ -305,3 +305,18 @@ def test_any_issuers_any_order_one_outcome(issuers: set[int], earlier: list[tupl
     assert len({each.id for each in books}) == 1
     assert {each.terms.issuer for each in held if each} == {IDS[best]}
     assert len({each.secret for each in held if each}) == 1
+
+
+@settings(deadline=None, max_examples=200)
+@given(st.integers(0, 700), st.binary(min_size=1, max_size=4), st.booleans())
+def test_a_damaged_answer_changes_nothing(at: int, noise: bytes, cut: bool) -> None:
+    first, second = in_order(0)[:2]
+    one, two = book(first), book(second)
+    one.issue(0)
+    good = one.answer(two.own, HELLO, 0.0)
+    raw = good[:at] if cut else good[:at] + noise + good[at + len(noise) :]
+    if raw == good:
+        return
+    with pytest.raises(Refused):
+        two.on_answer(one.own, raw, HELLO)
+    assert two.held(0) is None

@@ -10,7 +10,7 @@ from dataclasses import replace
 import aiohttp
 import pytest
 from aiohttp import web
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, generate_latest
 
 from network.aio.dialer import Dialer
 from network.chain_records import DirectoryEntry, DirectoryRecord
@@ -32,6 +32,7 @@ class Network:
     def __init__(self) -> None:
         self.groups: dict[int, Group] = {}
         self.runners: dict[int, web.AppRunner] = {}
+        self.registries: dict[int, CollectorRegistry] = {}
         self.dialer = Dialer()
         self.directory = Directory(DirectoryRecord(chain_id="test", epoch=1), 1)
 
@@ -46,7 +47,7 @@ class Network:
             "ttft",
             os.urandom,
             self.dialer,
-            registry=CollectorRegistry(),
+            registry=self.registries.setdefault(number, CollectorRegistry()),
             opener=Opener(onion),
             flush_s=0.02,
         )
@@ -90,6 +91,7 @@ class Network:
         return None not in held and len({each.secret for each in held if each}) == len(spaces) == 1
 
     async def stop(self, number: int) -> None:
+        self.registries.pop(number)
         await self.groups.pop(number).close()
         await self.runners.pop(number).cleanup()
 
@@ -126,6 +128,10 @@ async def test_a_group_agrees_and_a_newcomer_is_told() -> None:
         net.groups[0].observe_admitted(PROMPT)
         await until(lambda: knows(net.groups[1], net.groups[0]))
         before = net.held(0)
+        scraped = generate_latest(net.registries[1]).decode()
+        assert 'planetserve_group_terms_total{event="taken"} 1.0' in scraped
+        assert 'planetserve_group_terms_held{generation="present"} 1.0' in scraped
+        assert 'planetserve_group_terms_held{generation="next"} 0.0' in scraped
         await net.add(3)
         await until(lambda: net.agreed(0, 1, 2, 3))
         assert net.held(3) == before
