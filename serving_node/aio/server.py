@@ -29,19 +29,18 @@ from serving_node.aio.answering import Answering
 from serving_node.aio.clove_server import CloveServer, ReplyStream
 from serving_node.aio.embedded import EmbeddedEngine
 from serving_node.aio.group import Group
+from serving_node.aio.load_feed import LoadFeed
 from serving_node.aio.metrics import ServingMetrics
 from serving_node.aio.peers import ForwardServer, PeerClient
 from serving_node.aio.vllm import VllmEngine
 from serving_node.config import EngineConfig, ServingConfig
 from serving_node.engine import Engine
-from serving_node.failure import ServeError
 from serving_node.forwarding import ForwardGate
 from serving_node.generation import EngineSample
 
 log = logging.getLogger(__name__)
 
 DRAIN_S = 10.0
-LOAD_PAUSE_S = 1.0
 
 
 def make_engine(config: EngineConfig) -> Engine:
@@ -87,6 +86,8 @@ class Sidecar:
             os.urandom,
         )
         metrics.watch(self._answering.admission)
+        answering = self._answering
+        self._load = LoadFeed(engine, answering.admission, self._group, answering.load_changed, config.engine.context)
         self._inflight: set[asyncio.Task[None]] = set()
         self._keeper = KeyKeeper(node.keys, keys, self._entry, self._use_keys, os.urandom, hybrid=True)
         self._keeper.start()
@@ -153,7 +154,7 @@ class Sidecar:
             stop.wait(),
             self._chain.follow(),
             self._neighbours.once_reachable(lambda: keep_registered(self._chain, self._keys, self._describe)),
-            self._follow_load(),
+            self._load.run(),
             self._neighbours.run(),
             self._keeper.run(),
         ]
@@ -195,35 +196,11 @@ class Sidecar:
         finally:
             self._inflight.discard(task)
 
-    async def _follow_load(self) -> None:
-        """Tell the group how busy the engine is: when that changes, and while it is busy; never while it idles."""
-        admission, changed = self._answering.admission, self._answering.load_changed
-        while True:
-            if not admission.running:
-                await changed.wait()
-            changed.clear()
-            sample = EngineSample()
-            try:
-                sample = await self._engine.sample()
-            except ServeError as error:
-                log.warning("the engine's figures could not be read", extra={"fields": {"reason": error.message}})
-            except (ValueError, OverflowError) as error:
-                self._group.observe_absurd_sample()
-                log.warning("the engine's figures are none; our own counts stand", extra={"fields": {"reason": error}})
-            self._tell_load(sample)
-            await asyncio.sleep(LOAD_PAUSE_S)
-
-    def _tell_load(self, sample: EngineSample) -> None:
-        """An engine that says nothing, or what no engine can have measured, is known by what we gave it."""
-        admission, context = self._answering.admission, self._config.engine.context
-        if not self._group.set_load(admission.load(sample, context)):
-            self._group.set_load(admission.load(EngineSample(), context))
-
     async def _drain(self) -> None:
         """Refuse what is new, say so to the group, and wait for what runs."""
         self._answering.admission.draining = True
         until = time.monotonic() + DRAIN_S
-        self._tell_load(EngineSample())
+        self._load.tell(EngineSample())
         await self._group.farewell()
         if self._inflight:
             log.info("draining", extra={"fields": {"requests": len(self._inflight)}})

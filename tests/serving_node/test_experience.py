@@ -47,3 +47,34 @@ def test_bounds_hold_whatever_is_seen(samples: list[tuple[int, int, float, float
         seen.saw_first_token(b"a", expected_s, measured_s, float(now))
         assert MIN_CONFIDENCE <= seen.confidence(b"a", float(now)) <= 1.0
         assert 1.0 <= seen.slowness(b"a", float(now)) <= MAX_SLOWNESS
+
+
+def test_a_cache_that_forgets_is_no_liar() -> None:
+    """Claims older than two minutes are gone, younger ones are there: old claims lose their worth, the node does not."""
+    seen = Experience()
+    for turn in range(300):
+        age = float(turn * 37 % 600)
+        seen.saw_cache(b"a", 1000, 1000 if age < 120 else 0, float(turn), age)
+    assert seen.confidence(b"a", 300.0) > 0.9
+    assert seen.survival(b"a", 10.0) > 0.9
+    assert seen.survival(b"a", 400.0) < 0.2
+    # A stranger's cache is taken to be like the others'.
+    assert seen.survival(b"b", 400.0) < 0.3
+
+
+def test_a_liar_teaches_nothing_about_caches() -> None:
+    seen = Experience()
+    for turn in range(100):
+        seen.saw_cache(b"liar", 1000, 0, float(turn), 0.5)
+    assert seen.confidence(b"liar", 100.0) < 2 * MIN_CONFIDENCE
+    assert seen.survival(b"honest", 1.0) > 0.95
+
+
+def test_one_look_tells_the_same() -> None:
+    seen = Experience()
+    assert seen.seen(b"a", 0.0, 10.0) == (1.0, 1.0, seen.survival(b"a", 10.0))
+    seen.saw_cache(b"a", 1000, 0, 0.0, 3.0)
+    seen.saw_first_token(b"a", 1.0, 4.0, 0.0)
+    for now in (0.0, 100.0, 1e5):
+        told = (seen.confidence(b"a", now), seen.slowness(b"a", now), seen.survival(b"a", 70.0))
+        assert seen.seen(b"a", now, 70.0) == pytest.approx(told)
