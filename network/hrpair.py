@@ -12,6 +12,7 @@ from network.crypto import SigningKey
 from network.hrdelta import MAC_LENGTH, MAX_POST, MAX_POST_SYMBOLS, SESSION_LENGTH, Ack, Hello, Post, Refused
 from network.rates import Allowance
 
+CLOCK_TOLERANCE_MS = 60_000
 # A member of a quiet group posts once a minute, of a busy one once a second; catching up takes a few posts at once.
 POSTS_PER_S, POSTS_BURST = 4.0, 64.0
 BYTES_PER_S, BYTES_BURST = 64 * 1024.0, 8.0 * MAX_POST
@@ -70,6 +71,16 @@ class Pair:
     def _check(claimed: bytes, true: bytes, what: str) -> None:
         if not compare_digest(claimed, true):
             raise Refused("signature", f"{what} that its sender's key did not make")
+
+
+def check_addressed(hello: Hello, group: str, own: bytes, wall_ms: int) -> None:
+    """That a Hello is meant for this member of this group, now. Raises Refused."""
+    if hello.group != group:
+        raise Refused("foreign-group", "a hello of another model group")
+    if hello.target != own:
+        raise Refused("not-for-us", "a hello addressed to another node")
+    if abs(hello.time_ms - wall_ms) > CLOCK_TOLERANCE_MS:
+        raise Refused("clock", "a hello too old, or a clock too far ahead; set both nodes' clocks")
 
 
 def _with_mac(plain: bytes, mac: bytes) -> bytes:

@@ -17,6 +17,7 @@ from network.hrdelta import (
     MAX_POST,
     MAX_POST_DELTAS,
     MAX_POST_PROOFS,
+    PAGES,
     Ack,
     Head,
     Hello,
@@ -34,13 +35,13 @@ from network.hrdelta import (
 )
 from network.hrindex import HRIndex
 from network.hrjournal import Journal, leaves, page_digests
-from network.hrpair import Pair
+from network.hrpair import CLOCK_TOLERANCE_MS, Pair, check_addressed
 from network.hrreplica import Inbound, Outbound, Replica, convicted, head_origin, read_head
 from network.hrsnapshot import read_snapshot, replace_held
 from network.hrstage import MAX_HELD_NODES, Staged, commit, differs, stage
 
 __all__ = ["CLOCK_TOLERANCE_MS", "MAX_HELD_NODES", "Received", "Replica", "Sync"]
-CLOCK_TOLERANCE_MS = 60_000
+WITNESS_EVERY = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,12 +247,12 @@ class Sync:
         return hello
 
     def _witness(self, peer: bytes, replica: Replica) -> Signed | None:
-        """A signed head of somebody else, each in turn: had its signer shown the peer another, that convicts it."""
+        """Now and then a signed head of somebody else, each in turn: had its signer shown the peer another, it is convicted."""
         others = [other for node, other in self.replicas.items() if node != peer and other.heads and not other.proof]
-        if not others:
+        turn, replica.witnessed = replica.witnessed, replica.witnessed + bool(others)
+        if not others or turn % WITNESS_EVERY:
             return None
-        replica.witnessed += 1
-        heads = others[replica.witnessed % len(others)].heads
+        heads = others[turn // WITNESS_EVERY % len(others)].heads
         return heads[-2 if len(heads) > 1 else -1][1]
 
     def _speaker(self, raw: bytes, post: Post, wall_ms: int) -> bytes:
@@ -282,18 +283,14 @@ class Sync:
         hello = decode_hello(raw)
         self._check_hello(hello, wall_ms)
         self._pair(hello.origin).check_hello(raw, hello)
+        if len(hello.pages) not in (0, PAGES):
+            raise Refused("garbage", "a hello with some pages' digests, and not all")
         return hello
 
     def _check_hello(self, hello: Hello, wall_ms: int) -> None:
-        """A Hello of a live member of this group, to us, of now. Raises Refused."""
-        if hello.group != self.index.group:
-            raise Refused("foreign-group", "a hello of another model group")
         if hello.origin not in self._members:
             raise Refused("unknown-sender", "a hello of a node that is no live member of this group")
-        if hello.target != self.own:
-            raise Refused("not-for-us", "a hello addressed to another node")
-        if abs(hello.time_ms - wall_ms) > CLOCK_TOLERANCE_MS:
-            raise Refused("clock", "a hello too old, or a clock too far ahead; set both nodes' clocks")
+        check_addressed(hello, self.index.group, self.own, wall_ms)
 
     def _greet(self, origin: bytes, replica: Replica, hello: Hello) -> None:
         """A session begins; with a later start of the peer, what it said before is void."""

@@ -6,6 +6,7 @@ its own bookings stay its own. What a node believes is the same but for the age 
 """
 
 import random
+from collections import Counter
 from copy import copy
 from typing import cast
 
@@ -50,14 +51,19 @@ class Members:
     def __init__(self, simulation: Simulation, policy: str) -> None:
         self.fleet = simulation.fleet
         self.policy = policy
-        self.sent_bytes = 0
-        self.posts = 0
+        self.messages: Counter[str] = Counter()
+        self.message_bytes: Counter[str] = Counter()
         self._draw = random.Random(f"members/{self.fleet.seed}")
         self._nodes = simulation.nodes
         self._directory = self._listed()
         self._ids = [node_id(key_of(number).public) for number in range(self.fleet.nodes)]
         self._number = {node: number for number, node in enumerate(self._ids)}
         self.minds = [self._mind(number, 0.0) for number in range(self.fleet.nodes)]
+
+    @property
+    def sent_bytes(self) -> int:
+        """Bytes of all messages."""
+        return sum(self.message_bytes.values())
 
     def decide(self, entry: int, prompt: Prompt, now: float) -> Choice:
         """The entry's own forwarder decides."""
@@ -138,18 +144,24 @@ class Members:
             return
         wall = int(WALL_MS + now * 1000)
         raw, received = posted(mind.sync, other.sync, now, wall)
-        self.sent_bytes += len(raw) + len(encode(received.ack))
-        self.posts += 1
+        self._count("posts", len(raw))
+        self._count("acks", len(encode(received.ack)))
         mind.saw_rtt(name, self.fleet.rtt_s)
         if mind.sync.on_ack(name, received.ack, now):
             self._fetch(mind, name, other, now)
         if received.needs_snapshot:
             self._fetch(other, mind.own, mind, now)
 
+    def _count(self, what: str, size: int, times: int = 1) -> None:
+        self.messages[what] += times
+        self.message_bytes[what] += size * times
+
     def _fetch(self, asking: Forwarder, name: bytes, asked: Forwarder, now: float) -> None:
         wall = int(WALL_MS + now * 1000)
-        raw = asked.sync.on_snapshot_request(asking.sync.hello_for(name, wall), wall)
-        self.sent_bytes += len(raw)
+        hello = asking.sync.hello_for(name, wall, pages=True)
+        raw = asked.sync.on_snapshot_request(hello, wall)
+        self._count("hellos", len(hello))
+        self._count("snapshots", len(raw))
         asking.sync.on_snapshot(name, raw, now)
 
 
@@ -210,8 +222,8 @@ class SharedMembers(Members):
         while progress < mind.sync.replicas[listener.own].acked:
             progress = mind.sync.replicas[listener.own].acked
             raw, received = posted(mind.sync, listener, now, wall)
-            self.sent_bytes += (len(raw) + len(encode(received.ack))) * (self.fleet.nodes - 1)
-            self.posts += self.fleet.nodes - 1
+            self._count("posts", len(raw), self.fleet.nodes - 1)
+            self._count("acks", len(encode(received.ack)), self.fleet.nodes - 1)
             mind.sync.on_ack(listener.own, received.ack, now)
             if received.needs_snapshot:
                 listener.on_snapshot(mind.own, mind.sync.on_snapshot_request(listener.hello_for(mind.own, wall), wall), now)

@@ -9,10 +9,10 @@ import sys
 import tracemalloc
 from time import perf_counter
 
-from evals.fuzz import abci, cells, cloves, codecs, documents, files, light, replies, snapshots, transactions
+from evals.fuzz import abci, cells, cloves, codecs, documents, files, group, light, replies, snapshots, transactions
 from evals.fuzz.engine import FuzzFailure, Target, fuzz
 
-ROOMS = (codecs, abci, transactions, light, documents, snapshots, files, cells, cloves, replies)
+ROOMS = (codecs, abci, transactions, light, documents, snapshots, files, cells, cloves, replies, group)
 
 
 def main() -> int:

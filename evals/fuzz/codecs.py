@@ -4,18 +4,29 @@ import random
 
 from evals.fuzz.engine import Target
 from evals.fuzz.mutate import filled
-from network import chain_records, chain_tx, directory_summary, gossip, heartbeat, hrterms, inference, proof, reachability
+from network import (
+    chain_records,
+    chain_tx,
+    directory_summary,
+    gossip,
+    heartbeat,
+    hrdelta,
+    hrterms,
+    inference,
+    proof,
+    reachability,
+)
 from network.chain_tx import BODIES, SignedTx, TxKind, build_tx
 from network.codec import Message, decode, encode
 from network.crypto import SigningKey, sha256
 from network.errors import DecodeError
 
-_MODULES = (chain_tx, chain_records, inference, proof, heartbeat, gossip, directory_summary, reachability, hrterms)
+_MODULES = (chain_tx, chain_records, inference, proof, heartbeat, gossip, directory_summary, reachability, hrdelta, hrterms)
 _CHAIN_ID = "fuzz"
 
 
 def message_classes() -> list[type[Message]]:
-    """Every message class of transactions, records, what they carry, proofs, what nodes gossip and what groups agree on."""
+    """Every message class of the transactions, the records, what they carry, the proofs, and what nodes gossip."""
     found = {
         f"{module.__name__}.{name}": value
         for module in _MODULES
