@@ -6,7 +6,7 @@
 
 Every cell is one router, started afresh, in front of engines with cold caches, under one plan of arrivals; a round is all
 cells once, the order turned by one each round. Times are the user's, hits the engines', CPU the kernel's, bytes between routers
-those of their sockets (ours: of their counters). The first quarter of a cell warms up and does not count. Ours has one
+those of their sockets (ours: of their counters). The first two fifths of a cell warm up and do not count. Ours has one
 front per engine and each request enters at a random one; `none` is the same fronts answering where a request enters.
 """
 
@@ -168,7 +168,7 @@ def main() -> int:
     done = load_state(options.state)
     whole = True
     try:
-        whole = asyncio.run(run(side, done, options.state, options.slice))
+        whole = options.report or asyncio.run(run(side, done, options.state, options.slice))
     except FleetFailed as error:
         print(f"bench_routers: {error}", file=sys.stderr)
         return 1
@@ -198,12 +198,15 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--production-stack", metavar="PYTHON", help="an interpreter that has production-stack's router")
     parser.add_argument("--state", type=Path, help="keep cells here, and do not repeat those that are there")
     parser.add_argument("--slice", type=float, default=float("inf"), help="stop after so many seconds; needs --state")
-    parser.add_argument("--model", type=Path, help="the GGUF file of the embedded engines (SmolLM2, as the localnet serves it)")
+    parser.add_argument("--report", action="store_true", help="print what --state holds, and measure nothing")
+    parser.add_argument("--model", type=Path, help="the GGUF file of the embedded engines (SmolLM2)")
     parser.add_argument("--port-base", type=int, default=24200)
     options = parser.parse_args()
     options.rounds = options.rounds or (2 if options.quick else 5)
     if options.slice != float("inf") and options.state is None:
         parser.error("--slice needs --state, where the next slice finds what this one measured")
+    if options.report and options.state is None:
+        parser.error("--report needs --state")
     return options
 
 

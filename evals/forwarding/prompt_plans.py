@@ -17,7 +17,7 @@ from itertools import accumulate
 from evals.forwarding.fake_engine import BLOCK_TOKENS, EngineSpeed
 from evals.forwarding.load import Ask
 
-WARM_UP = 0.25
+WARM_UP = 0.4
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ SCENARIOS = {
         Scenario("conflict", 44, 64, 1.1, 3072, 1024, 49152, shared_by=0.5),
         Scenario("conversations", 40, 400, 0.0, 1024, 384, 65536, turns=6, think_s=1.0),
         Scenario("rate", 250, 48, 0.0, 1792, 256, 65536, answer_tokens=2, token_us=1.0, step_ms=0.1),
-        Scenario("embedded", 0.9, 4, 0.0, 160, 16, 0, answer_tokens=4, fleet="embedded", engines=2),
+        Scenario("embedded", 0.5, 4, 0.0, 120, 16, 0, answer_tokens=4, fleet="embedded", engines=2),
     )
 }
 
@@ -68,7 +68,7 @@ def words(rng: random.Random, tokens: int) -> str:
 
 
 def plan(scenario: Scenario, seconds: float, entries: int, seed: int, model: str) -> list[Ask]:
-    """The requests of so many seconds, by time. The first quarter of them warms up."""
+    """The requests of so many seconds, by time. The first two fifths of them warm up."""
     rng = random.Random(f"{scenario.name} {seed}")
     chats = _conversations if scenario.turns > 1 else _singles
     asked = sorted(chats(scenario, seconds, rng), key=lambda each: each[0])

@@ -126,7 +126,8 @@ async def _knows_all(client: aiohttp.ClientSession, url: str, engines: int) -> b
         return False
     if not isinstance(said, dict):
         return True
-    return said.get("healthy_workers", engines) == engines and said.get("ready", True) is True
+    fellows = said.get("fellows", {})
+    return said.get("healthy_workers", engines) == engines and said.get("ready", True) is True and all(fellows.values())
 
 
 async def _end(processes: Sequence[asyncio.subprocess.Process]) -> None:

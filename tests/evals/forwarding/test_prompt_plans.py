@@ -22,7 +22,7 @@ def test_a_seed_is_a_plan(name: str) -> None:
     assert first == again and first != other
     assert [ask.due_s for ask in first] == sorted(ask.due_s for ask in first)
     assert {ask.entry for ask in first} == {0, 1, 2, 3}
-    assert [ask.counted for ask in first] == [ask.due_s >= seconds / 4 for ask in first]
+    assert [ask.counted for ask in first] == [ask.due_s >= 0.4 * seconds for ask in first]
     assert 0.6 < len(first) / 80 < 1.4
 
 
