@@ -19,7 +19,7 @@ _DOMAIN = b"planetserve/front/1"
 _MAX_HOP = 512
 
 
-def directory_of(config: FrontConfig) -> Directory:
+def directory_of(config: FrontConfig, epoch: int = 0) -> Directory:
     """Every listed front as a trusted model node of one group."""
     entries = [
         DirectoryEntry(
@@ -35,7 +35,7 @@ def directory_of(config: FrontConfig) -> Directory:
         )
         for member in config.members
     ]
-    record = DirectoryRecord(chain_id=f"front/{config.group}"[:64], epoch=0, entries=tuple(sorted(entries, key=_by_id)))
+    record = DirectoryRecord(chain_id=f"front/{config.group}"[:64], epoch=epoch, entries=tuple(sorted(entries, key=_by_id)))
     return Directory(record, 1)
 
 

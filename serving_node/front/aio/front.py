@@ -8,6 +8,7 @@ import asyncio
 import logging
 import os
 import ssl
+import time
 
 from aiohttp import web
 from prometheus_client import CollectorRegistry
@@ -18,6 +19,7 @@ from network.aio.ops import OpsServer
 from network.aio.tls import server_context
 from network.config import Address, needs_tls
 from network.crypto import SigningKey
+from network.directory import Directory
 from network.errors import ConfigError
 from network.fingerprint import Unit
 from serving_node.aio.group import Group
@@ -41,12 +43,12 @@ class Front:
         self._config = config
         self._signing = signing
         self._dialer = Dialer()
-        directory = directory_of(config)
+        self._members = directory_of(config, _minute())
         registry = CollectorRegistry()
         self.group = Group(
             self.own_id,
             signing,
-            lambda: directory,
+            self._directory,
             config.group,
             config.policy,
             os.urandom,
@@ -61,6 +63,12 @@ class Front:
         app.add_routes(self.group.routes())
         self._exchange = web.AppRunner(app, access_log=None)
         self._servers: list[asyncio.Server] = []
+
+    def _directory(self) -> Directory:
+        """The members. For want of a ledger epochs are minutes, so the group's terms change with the hour."""
+        if self._members.record.epoch != _minute():
+            self._members = directory_of(self._config, _minute())
+        return self._members
 
     async def run(self, stop: asyncio.Event) -> None:
         """Serve until `stop` is set, then drain and close. Raises ConfigError when a port is taken."""
@@ -157,3 +165,7 @@ class Front:
         await self._dialer.aclose()
         await self._exchange.cleanup()
         await self._ops.close()
+
+
+def _minute() -> int:
+    return int(time.time()) // 60

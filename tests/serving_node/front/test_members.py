@@ -29,6 +29,7 @@ def test_all_listed_are_trusted_nodes_of_one_group(config: FrontConfig) -> None:
     directory = directory_of(config)
     assert {entry.node_id for entry in directory.models("m")} == set(IDS)
     assert check_own(config, KEYS[0].public) == IDS[0]
+    assert directory_of(config, 61).record.epoch == 61
     sealed = seal_to(Seal.X25519, directory.record.entries[0].onion_key, b"word", b"info")
     opened = [key for key in KEYS if node_id(key.public) == directory.record.entries[0].node_id]
     assert opener_of(opened[0]).open(sealed, b"info") == b"word"
