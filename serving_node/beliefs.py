@@ -12,6 +12,7 @@ from network.chain_records import DirectoryEntry
 from network.hrdelta import LoadReport
 from network.hrindex import Held
 from network.hrsync import Sync
+from serving_node.audit import was_hit
 from serving_node.bookings import Bookings
 from serving_node.breaker import Breaker, Fault, State
 from serving_node.experience import SHORTFALL_TOKENS, Experience
@@ -76,7 +77,7 @@ class Beliefs:
         own = node == self._own
         standing = self._standing(node)
         reported_at = self._load_at if own else self._sync.replicas[node].load_at
-        booked = self.bookings.unseen(node, reported_at, now)
+        booked = self.bookings.unseen(node, reported_at, now, standing.report.running + standing.report.waiting)
         queue_s = booked * standing.drain_s + standing.slot_s
         if standing.wait_s and not standing.slot_s:
             # Prompts that were waiting are read meanwhile; when a taken slot frees, nobody can tell from outside.
@@ -202,6 +203,10 @@ class Beliefs:
             return
         if node in self._breakers:
             self._breakers[node].answered()
+        hit = was_hit(chosen, decision.prompt_tokens, ttft_s)
+        if hit is not None and cached_tokens > chosen.held_tokens / 2:
+            self.experience.saw_word(node, hit, now)
+        cached_tokens = int(cached_tokens * self.experience.word(node, now))
         # Compared with the claim, not with the discounted belief: else a liar's next claim would look better and better.
         found = cached_tokens + SHORTFALL_TOKENS if cached_tokens else 0
         self.experience.saw_cache(node, chosen.held_tokens, found, now, chosen.age_s)

@@ -6,6 +6,8 @@ Pure. Without them a burst would follow one stale report to one node. `docs/forw
 from collections import Counter, OrderedDict
 
 BOOKING_S = 30.0
+# The longest that a prompt is waited for.
+OVERDUE_S = 600.0
 # A report that is younger than this may still have been made before the prompt arrived.
 SETTLES_S = 1.0
 KEPT = 4096
@@ -42,15 +44,21 @@ class Bookings:
         """Prompts of ours that a node has not answered yet, shown or not."""
         return max(0, self._open[node])
 
-    def unseen(self, node: bytes, reported_at: float, now: float) -> int:
-        """Tokens that the node's report of `reported_at` cannot show."""
+    def unseen(self, node: bytes, reported_at: float, now: float, shown: int | None = None) -> int:
+        """Tokens that the node's report of `reported_at` cannot show, or should show and does not.
+
+        A report of fewer prompts, `shown`, than we ourselves still wait for there is false: those that it lacks count on.
+        """
         waiting = self._unseen.get(node)
         if not waiting:
             return 0
-        since = max(reported_at - SETTLES_S, now - BOOKING_S)
-        alive = [booking for booking in waiting if booking[0] > since]
+        alive = [booking for booking in waiting if booking[0] > now - OVERDUE_S]
         self._unseen[node] = alive
-        return sum(tokens for _, tokens, _ in alive)
+        since = max(reported_at - SETTLES_S, now - BOOKING_S)
+        unknown = sum(tokens for at, tokens, _ in alive if at > since)
+        if shown is None:
+            return unknown
+        return unknown + sum([tokens for at, tokens, _ in alive if at <= since][shown:])
 
     def forget(self, node: bytes) -> None:
         """Drops everything of a node that has left."""

@@ -28,6 +28,7 @@ SETTLE_ANSWERS = 16
 class _Seen:
     confidence: float = 1.0
     slowness: float = 1.0
+    word: float = 1.0
     at: float = 0.0
     survival: Survival = field(default_factory=Survival)
 
@@ -49,6 +50,16 @@ class Experience:
         """By how much the first token came later than predicted; never below 1."""
         seen = self._seen.get(node)
         return 1.0 if seen is None else max(1.0, _faded(seen.slowness, now - seen.at))
+
+    def word(self, node: bytes, now: float) -> float:
+        """What a node's own word about its cached tokens has been worth: 1 where the clock never spoke against it."""
+        seen = self._seen.get(node)
+        return 1.0 if seen is None else _faded(seen.word, now - seen.at)
+
+    def saw_word(self, node: bytes, kept: bool, now: float) -> None:
+        """The clock has agreed with a node's word about its cache, or not."""
+        seen = self._brought_up_to(node, now)
+        seen.word = max(MIN_CONFIDENCE, seen.word + (kept - seen.word) * SAMPLE_WEIGHT)
 
     def survival(self, node: bytes, age_s: float) -> float:
         """The share of a prefix of this age that an honest node with this one's cache would still hold."""
@@ -103,6 +114,7 @@ class Experience:
         seen = self._seen.setdefault(node, _Seen(at=now, survival=Survival(self._all)))
         seen.confidence = _faded(seen.confidence, now - seen.at)
         seen.slowness = _faded(seen.slowness, now - seen.at)
+        seen.word = _faded(seen.word, now - seen.at)
         seen.at = now
         return seen
 

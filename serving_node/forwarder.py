@@ -17,6 +17,7 @@ from network.fingerprint import TOKEN_BYTES, ChunkPlan, Unit, generation, pack_t
 from network.hrindex import Held, HRIndex
 from network.hrsync import Sync
 from network.sentry import Sentry
+from serving_node.audit import Audits
 from serving_node.beliefs import Beliefs
 from serving_node.breaker import Fault
 from serving_node.claims import Claims
@@ -27,6 +28,8 @@ from serving_node.routing import POLICIES, Candidate, Decision, Query
 
 # A hit needs this many chunks: one 8-bit symbol alone is right by chance where hundreds of prompts part.
 HIT_CHUNKS = 2
+# The others are baselines: they do what they are named after, and nothing else.
+AUDITED = "ttft"
 # This much of a prefix's end names it, with its length: enough to tell prefixes apart, cheap for the longest.
 NAMED_BYTES = 256
 Prompt = Sequence[int] | bytes
@@ -63,6 +66,7 @@ class Forwarder:
         self.claims = Claims(own, self.index, self.sync.journal, self.experience, sentry)
         self.beliefs = Beliefs(own, self.sync, self.experience)
         self.decisions = DecisionLog()
+        self.audits = Audits(rng)
         self._rng = rng
         self._turn = 0
         self._directory = directory
@@ -187,6 +191,7 @@ class Forwarder:
         self.sync.set_members(members)
         for node in gone:
             self.beliefs.forget(node)
+            self.audits.forget(node)
         self.index.advance(generation(directory.record.epoch))
 
     def _decide(self, packed: bytes, held: dict[bytes, Held], now: float, session: bytes) -> Decision:
@@ -209,6 +214,8 @@ class Forwarder:
             session and self._keyed(session),
         )
         chosen, reason = POLICIES[self.policy](query)
+        if self.policy == AUDITED and (suspect := self.audits.pick(candidates, chosen, tokens, query.hit_tokens, now)):
+            chosen, reason = suspect, "holds it too, it says: tried"
         return Decision(
             chosen.node_id,
             self.policy,

@@ -4,7 +4,9 @@ from evals.adversary.attack import Attack
 from evals.adversary.attacks.cells import CELLS
 from evals.adversary.attacks.cloves import CLOVES
 from evals.adversary.attacks.floods import FLOODS
+from evals.adversary.attacks.group_messages import GROUP_MESSAGES
 from evals.adversary.attacks.handshakes import HANDSHAKES
+from evals.adversary.attacks.liars import LIARS
 from evals.adversary.attacks.orphans import ORPHAN_CLOVES
 from evals.adversary.attacks.paths import PATHS
 from evals.adversary.attacks.rebuilding import REBUILDING
@@ -38,8 +40,11 @@ KINDS = (
     "Harvest now, decrypt later",
     "Crash and log leakage",
     "Withheld heartbeats",
+    "Lying model node",
+    "Replay of a group's messages",
+    "DoS: flooded tree",
 )
-_ALL = (*CELLS, *CLOVES, *FLOODS, *HANDSHAKES, *ORPHAN_CLOVES, *PATHS, *REBUILDING, *SOCKETS, *TIMING)
+_ALL = (*CELLS, *CLOVES, *FLOODS, *GROUP_MESSAGES, *HANDSHAKES, *LIARS, *ORPHAN_CLOVES, *PATHS, *REBUILDING, *SOCKETS, *TIMING)
 ATTACKS: tuple[Attack, ...] = tuple(sorted(_ALL, key=lambda attack: KINDS.index(attack.row)))
 
 UNDEFENDED = (
@@ -47,7 +52,8 @@ UNDEFENDED = (
         "Prefix-cache probing by another user",
         "A user can find out from the time to its own first token whether somebody asked the same node something with the "
         "same beginning: model nodes share their prefix cache among all who ask, on purpose (forwarding lives from it). "
-        "Whoever only watches the wire sees ticks, not that time (`cached-prefix`).",
+        "Whoever only watches the wire sees ticks, not that time (`cached-prefix`). Who minds asks with `no-share` or a salt: "
+        "gateway.md, section 7.",
     ),
     (
         "A global observer",

@@ -10,7 +10,8 @@ HEAD = """# Attacks
 
 What is tried against the overlay, what stands against it, and what happens when that one defence is taken away. Each row
 is an attack on the real code: relay cores, circuits, sessions and inboxes on a virtual clock, the user node and the clove
-server as they run, or sockets on loopback where the attack needs them ([evals/adversary](../evals/adversary/README.md)).
+server as they run, model nodes' forwarders and the posts between them, or sockets on loopback where the attack needs them
+([evals/adversary](../evals/adversary/README.md)).
 The product has no switch for its defences: an attack without one runs with a parameter that turns it off where there is
 such a parameter, else with one function replaced for its length.
 

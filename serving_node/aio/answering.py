@@ -195,9 +195,8 @@ class Answering:
         final = handed.final
         if final is not None:
             self._metrics.ended("forwarded")
-            # Passed on once more, its figures are those of a node we did not choose.
-            if final.route and final.route[-1] == node:
-                self._group.observe_answered(decision, final.cached_tokens, handed.ttft_s, node=node)
+            # Who passes it on once more is judged by what came, like who answers: else one who never answers had no record.
+            self._group.observe_answered(decision, final.cached_tokens, handed.ttft_s, node=node)
         return True
 
     async def _answer_here(self, errand: Errand, job: Job, ticket: Ticket, decision: Decision | None) -> None:

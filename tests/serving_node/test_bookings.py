@@ -1,6 +1,6 @@
 """Prompts on their way: counted until their answer, a report that shows them, or too long a time."""
 
-from serving_node.bookings import BOOKING_S, KEPT, SETTLES_S, Bookings
+from serving_node.bookings import BOOKING_S, KEPT, OVERDUE_S, SETTLES_S, Bookings
 
 NEVER = float("-inf")
 
@@ -35,3 +35,14 @@ def test_what_is_never_answered_expires_and_memory_is_bounded() -> None:
     for number in range(2, KEPT + 100):
         book.book(number, b"a", 1, 0.0)
     assert book.open(b"a") == KEPT
+
+
+def test_a_report_that_hides_what_we_sent_there_is_not_believed() -> None:
+    book = Bookings()
+    for number, tokens in ((1, 100), (2, 50), (3, 25)):
+        book.book(number, b"a", tokens, 0.0)
+    # A report of a minute later shows three, two, none of the prompts that we still wait for.
+    assert [book.unseen(b"a", 60.0, 60.0, shown) for shown in (3, 2, 0)] == [0, 25, 175]
+    book.settle(2)
+    assert book.unseen(b"a", 60.0, 60.0, 1) == 25
+    assert book.unseen(b"a", 60.0, OVERDUE_S + 0.1, 0) == 0
