@@ -59,6 +59,7 @@ class Beliefs:
         self.experience = experience
         self.bookings = Bookings()
         self.absurd_samples = 0
+        self.forward_cost_s = FORWARD_COST_S
         self._breakers: dict[bytes, Breaker] = {}
         self._own = own
         self._sync = sync
@@ -91,7 +92,7 @@ class Beliefs:
             slowness = 1.0
         else:
             rtt_s = self._rtt(node)
-            travel_s = rtt_s + FORWARD_COST_S
+            travel_s = rtt_s + self.forward_cost_s
             warmth = self._warmth(node, now)
         return Candidate(
             node,
@@ -212,7 +213,7 @@ class Beliefs:
         self.experience.saw_cache(node, chosen.held_tokens, found, now, chosen.age_s)
         # What its cache lacked is accounted for above; late is what comes later than the tokens it says it had to compute.
         work = prefill_tokens(decision.prompt_tokens, min(cached_tokens, chosen.held_tokens))
-        base = chosen.rtt_s + FORWARD_COST_S + chosen.queue_s + work * chosen.token_s
+        base = chosen.rtt_s + self.forward_cost_s + chosen.queue_s + work * chosen.token_s
         self.experience.saw_first_token(node, base, ttft_s, now)
 
     def failed(self, decision: Decision, node: bytes, fault: Fault, now: float) -> None:

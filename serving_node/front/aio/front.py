@@ -32,6 +32,8 @@ log = logging.getLogger(__name__)
 
 TICK_S = 0.25
 TICKS_PER_WATCH = 4
+# One more HTTP hop, nothing sealed or signed.
+FORWARD_COST_S = 0.002
 
 
 class Front:
@@ -57,6 +59,7 @@ class Front:
             unit=Unit.TEXT,
             opener=opener_of(signing),
         )
+        self.group.forwarder.beliefs.forward_cost_s = FORWARD_COST_S
         self.desk = Desk(config, signing, self.own_id, self.group, registry, self._adopt)
         self._ops = OpsServer(config.ops, self.status, registry, self.group.ops_routes())
         app = web.Application()
@@ -150,6 +153,7 @@ class Front:
         for server in self._servers:
             server.close()
         self.desk.finish()
+        await self.group.farewell()
         loop = asyncio.get_running_loop()
         until = loop.time() + self._config.drain_s
         if self.desk.passages:
