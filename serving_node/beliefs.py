@@ -33,6 +33,8 @@ PRICE_RANGE = 4.0
 CAUTION = 0.25
 WARM_UP_S = 60.0
 LEAST_WARMTH = 0.1
+# Nodes that start within this time of each other are a group that starts, not newcomers to one.
+TOGETHER_MS = 10_000
 # Reports are told within this time of a change: what they do not show is at most this old.
 STALE_MOST_S = 5.0
 LONGEST_LATENCY_S = 3600.0
@@ -243,11 +245,11 @@ class Beliefs:
         return seen.value or 0.0 if seen is not None else 0.0
 
     def _warmth(self, node: bytes, now: float) -> float:
-        """The share of new work a node may get: it grows over a minute for one that started later than we did."""
+        """The share of new work a node may get: it grows over a minute for one that started well after we did."""
         if self._started is None:
             self._started = now
         later_ms = self._sync.replicas[node].incarnation - self._sync.journal.incarnation
-        if later_ms <= 0:
+        if later_ms <= TOGETHER_MS:
             return 1.0
         age = now - self._started - later_ms / 1000
         if age >= WARM_UP_S:
