@@ -61,9 +61,10 @@ def test_traffic_without_shared_lengths_keeps_the_default_plan() -> None:
     sentry = Sentry(bytes(32), PLAN)
     talks: list[list[int]] = [words(rng, 512)]
     prompts = []
-    for _ in range(1500):
+    for _ in range(1100):
         talk = rng.choice(talks[-60:])
-        talk = [*talk, *words(rng, 512 * rng.randrange(1, 4))] if rng.random() < 0.6 else words(rng, 512)
+        grows = len(talk) < 2048 and rng.random() < 0.6
+        talk = [*talk, *words(rng, 512)] if grows else words(rng, 512)
         talks.append(talk)
         prompts.append(talk)
     feed(sentry, prompts)
@@ -82,7 +83,7 @@ def test_too_few_prompts_propose_nothing() -> None:
 def test_it_forgets_what_is_no_longer_asked() -> None:
     sentry = Sentry(bytes(32), PLAN)
     feed(sentry, shared_preambles((345,), 1024))
-    feed(sentry, shared_preambles((700,), 4 * 1024, seed=3))
+    feed(sentry, shared_preambles((700,), 3 * 1024, seed=3))
     found = ends(sentry.propose())
     assert 700 // GRID * GRID in found
     assert 345 // GRID * GRID not in found
