@@ -13,7 +13,7 @@ from network.hrdelta import LoadReport
 from network.hrindex import Held
 from network.hrsync import Sync
 from serving_node.audit import was_hit
-from serving_node.bookings import Bookings
+from serving_node.bookings import SETTLES_S, Bookings
 from serving_node.breaker import Breaker, Fault, State
 from serving_node.experience import SHORTFALL_TOKENS, Experience
 from serving_node.load_factor import (
@@ -80,7 +80,9 @@ class Beliefs:
         own = node == self._own
         standing = self._standing(node)
         reported_at = self._load_at if own else self._sync.replicas[node].load_at
-        booked = self.bookings.unseen(node, reported_at, now, standing.report.running + standing.report.waiting)
+        # Our own load has what we gave our engine; a peer's report may have crossed a prompt on its way.
+        since = reported_at + SETTLES_S if own else reported_at
+        booked = self.bookings.unseen(node, since, now, standing.report.running + standing.report.waiting)
         queue_s = booked * standing.drain_s + standing.slot_s
         if standing.wait_s and not standing.slot_s:
             # Prompts that were waiting are read meanwhile; when a taken slot frees, nobody can tell from outside.

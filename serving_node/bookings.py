@@ -55,10 +55,10 @@ class Bookings:
         alive = [booking for booking in waiting if booking[0] > now - OVERDUE_S]
         self._unseen[node] = alive
         since = max(reported_at - SETTLES_S, now - BOOKING_S)
-        unknown = sum(tokens for at, tokens, _ in alive if at > since)
+        unknown = sum(tokens for at, tokens, _ in alive if at >= since)
         if shown is None:
             return unknown
-        return unknown + sum([tokens for at, tokens, _ in alive if at <= since][shown:])
+        return unknown + sum([tokens for at, tokens, _ in alive if at < since][shown:])
 
     def forget(self, node: bytes) -> None:
         """Drops everything of a node that has left."""

@@ -47,9 +47,13 @@ class Experience:
         return 1.0 if seen is None else _faded(seen.confidence, now - seen.at)
 
     def slowness(self, node: bytes, now: float) -> float:
-        """By how much the first token came later than predicted; never below 1."""
+        """By how much the first token came later than predicted, beyond what is usual among peers; never below 1."""
         seen = self._seen.get(node)
-        return 1.0 if seen is None else max(1.0, _faded(seen.slowness, now - seen.at))
+        if seen is None:
+            return 1.0
+        everybody = sorted(_faded(each.slowness, now - each.at) for each in self._seen.values())
+        usual = everybody[(len(everybody) - 1) // 2] if len(everybody) > 1 else 1.0
+        return max(1.0, _faded(seen.slowness, now - seen.at) / max(1.0, usual))
 
     def word(self, node: bytes, now: float) -> float:
         """What a node's own word about its cached tokens has been worth: 1 where the clock never spoke against it."""
@@ -104,7 +108,8 @@ class Experience:
             return
         seen = self._brought_up_to(node, now)
         ratio = min(MAX_SLOWNESS, max(LEAST_RATIO, measured_s / predicted_s))
-        seen.slowness += (ratio - seen.slowness) * SAMPLE_WEIGHT
+        # The geometric mean: a queue that scatters both ways makes nobody slow.
+        seen.slowness *= (ratio / seen.slowness) ** SAMPLE_WEIGHT
 
     def forget(self, node: bytes) -> None:
         """Drops what was seen of a node that has left."""

@@ -33,10 +33,23 @@ def test_empty_claims_cost_confidence_and_it_comes_back() -> None:
 def test_late_first_tokens_make_a_node_slow_and_early_ones_no_faster_than_itself() -> None:
     seen = Experience()
     seen.saw_first_token(b"a", 1.0, 5.0, 0.0)
-    assert seen.slowness(b"a", 0.0) == 2.0
+    assert seen.slowness(b"a", 0.0) == 5.0**0.25
     for _ in range(20):
         seen.saw_first_token(b"a", 1.0, 0.1, 0.0)
     assert seen.slowness(b"a", 0.0) == 1.0
+
+
+def test_times_that_scatter_make_nobody_slow_nor_does_what_befalls_all() -> None:
+    seen = Experience()
+    for _ in range(50):
+        seen.saw_first_token(b"a", 1.0, 4.0, 0.0)
+        seen.saw_first_token(b"a", 1.0, 0.25, 0.0)
+    assert seen.slowness(b"a", 0.0) < 1.3
+    for _ in range(50):
+        for node in (b"a", b"b", b"c"):
+            seen.saw_first_token(node, 1.0, 3.0, 0.0)
+        seen.saw_first_token(b"d", 1.0, 12.0, 0.0)
+    assert [round(seen.slowness(node, 0.0), 1) for node in (b"a", b"b", b"c", b"d")] == [1.0, 1.0, 1.0, 4.0]
 
 
 @given(st.lists(st.tuples(st.integers(-5, 5000), st.integers(0, 9000), st.floats(-1, 1e6), st.floats(-1, 1e6)), max_size=40))
