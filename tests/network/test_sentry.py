@@ -83,7 +83,7 @@ def test_too_few_prompts_propose_nothing() -> None:
 def test_it_forgets_what_is_no_longer_asked() -> None:
     sentry = Sentry(bytes(32), PLAN)
     feed(sentry, shared_preambles((345,), 1024))
-    feed(sentry, shared_preambles((700,), 3 * 1024, seed=3))
+    feed(sentry, shared_preambles((700,), 4 * 1024, seed=3))
     found = ends(sentry.propose())
     assert 700 // GRID * GRID in found
     assert 345 // GRID * GRID not in found
