@@ -46,10 +46,11 @@ SEAL_EVERY = 6
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One delta of the log: its bytes, and the signature over the head after it when it is sealed."""
+    """One delta of the log: its bytes, the signature over the head after it when it is sealed, and what it unfolds to."""
 
     body: bytes
     signature: bytes
+    symbols: int
 
 
 class Journal:
@@ -104,7 +105,8 @@ class Journal:
         made = 0
         self._pending = _merged(change for change in self._pending if self._index.accepts(change[0]))
         while self.dirty:
-            sections = self._sections([*self._moved(), *self._take()])
+            taken = self._take()
+            sections = self._sections([*self._moved(), *taken])
             self.sequence += 1
             # What is held is what has been said only once nothing waits any more.
             sealed = not self._pending and (self._seal_asked or self.sequence >= self.sealed + SEAL_EVERY)
@@ -113,7 +115,7 @@ class Journal:
             # CHANGES_PER_DELTA and SYMBOLS_PER_DELTA keep every delta we make far below what receivers accept.
             assert len(body) <= MAX_DELTA
             self.chain = next_link(self.chain, body)
-            self._log.append(Entry(body, self.head().signature if sealed else b""))
+            self._log.append(Entry(body, self.head().signature if sealed else b"", sum(len(path) for _, _, path in taken)))
             self._load_changed = False
             if sealed:
                 self.sealed, self._seal_asked = self.sequence, False

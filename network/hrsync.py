@@ -17,6 +17,7 @@ from network.hrdelta import (
     MAX_POST,
     MAX_POST_DELTAS,
     MAX_POST_PROOFS,
+    MAX_POST_SYMBOLS,
     PAGES,
     Ack,
     Head,
@@ -94,10 +95,10 @@ class Sync:
         replica, journal = self.replicas[peer], self.journal
         hello = self._open(peer, replica.outbound, wall_ms)
         deltas: list[bytes] = []
-        signature, room = b"", MAX_POST - 4096
+        signature, room, symbols = b"", MAX_POST - 4096, MAX_POST_SYMBOLS
         for entry in journal.since(replica.acked)[:MAX_POST_DELTAS]:
-            room -= len(entry.body) + 4
-            if room < 0:
+            room, symbols = room - len(entry.body) - 4, symbols - entry.symbols
+            if min(room, symbols) < 0:
                 break
             deltas.append(entry.body)
             signature = entry.signature or signature

@@ -179,6 +179,19 @@ def test_a_gap_beyond_the_log_asks_for_the_snapshot_and_goes_on_by_deltas() -> N
     assert two.counts["snapshots"] == two.counts["deltas"] == 1
 
 
+def test_a_long_backlog_is_told_in_posts_that_may_be_read() -> None:
+    """Few bytes may stand for many symbols: an honest backlog must not come as one post that is refused for ever."""
+    one, two = make(0), make(1)
+    for number in range(40):
+        for turn in range(5):
+            hold(one, bytes([number]) * 3000 + bytes([turn]))
+        one.journal.flush()
+    for at in range(4):
+        exchange(one, two, now=1.0 + 30 * at)
+    assert two.replicas[one.own].sequence == one.journal.sequence == 40
+    assert two.counts["snapshots"] == 0
+
+
 def test_replays_are_refused_and_change_nothing() -> None:
     one, two = make(0), make(1)
     hold(one, b"\x01\x02")
