@@ -332,3 +332,38 @@ def test_integrity_check_sees_damage(damage: Callable[[HRTree], None]) -> None:
 def test_a_tree_without_room_is_refused() -> None:
     with pytest.raises(ValueError, match="room"):
         HRTree(LEAST_BYTES - 1)
+
+
+def random_step(tree: HRTree, draw: random.Random, known: list[bytes], now: float) -> None:
+    """Anything that can happen, often at or below what is known already."""
+    holder, path = bytes([draw.randrange(20)]), draw.randbytes(draw.choice([0, 1, 2, 5, 40]))
+    if known and draw.random() < 0.7:
+        earlier = draw.choice(known)
+        path = earlier[: draw.randrange(len(earlier) + 1)] + path[: draw.randrange(4)]
+    what = draw.random()
+    if what < 0.7:
+        tree.insert(path, holder, now)
+        known += [path] * bool(path)
+    elif what < 0.9:
+        tree.remove_path(path, holder)
+    elif what < 0.95:
+        tree.trim(holder, draw.randrange(200), draw.choice([None, 300]))
+    else:
+        tree.remove_node(holder)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("most", [LEAST_BYTES, 40_000, 200_000])
+def test_long_runs_in_a_full_tree_keep_every_invariant(most: int) -> None:
+    """40,000 steps of eviction, cuts and departures; when all have left, nothing is left."""
+    for seed in range(40):
+        draw, known, tree = random.Random(seed), list[bytes](), HRTree(most, tokens)
+        for step in range(1000):
+            random_step(tree, draw, known, float(step))
+            assert tree.most_bytes <= most
+            if not step % 50:
+                tree.check_integrity()
+        for holder in tree.holders():
+            tree.remove_node(holder)
+        tree.check_integrity()
+        assert len(tree) == 0
