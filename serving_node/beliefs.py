@@ -21,6 +21,7 @@ from serving_node.load_factor import (
     EngineLoad,
     Ewma,
     PrefillPrice,
+    Shortest,
     load_factor,
     load_report,
     plausible,
@@ -57,7 +58,7 @@ class Beliefs:
     """Turns a match into candidates, and answers into experience."""
 
     def __init__(self, own: bytes, sync: Sync, experience: Experience) -> None:
-        self.rtt: dict[bytes, Ewma] = {}
+        self.rtt: dict[bytes, Shortest] = {}
         self.experience = experience
         self.bookings = Bookings()
         self.absurd_samples = 0
@@ -186,7 +187,7 @@ class Beliefs:
 
     def saw_rtt(self, node: bytes, seconds: float) -> None:
         """One round trip to a peer."""
-        self.rtt.setdefault(node, Ewma()).add(seconds)
+        self.rtt.setdefault(node, Shortest()).add(seconds)
 
     def sent(self, decision: Decision, node: bytes, now: float) -> None:
         """A prompt is on its way to a node, this one included."""

@@ -23,7 +23,7 @@ from serving_node.breaker import Fault
 from serving_node.claims import Claims
 from serving_node.decisions import DecisionLog, Outcome
 from serving_node.experience import Experience
-from serving_node.load_factor import EngineLoad, Ewma
+from serving_node.load_factor import EngineLoad, Shortest
 from serving_node.routing import POLICIES, Candidate, Decision, Query
 
 # A hit needs this many chunks: one 8-bit symbol alone is right by chance where hundreds of prompts part.
@@ -79,7 +79,7 @@ class Forwarder:
         return self._entries
 
     @property
-    def rtt(self) -> dict[bytes, Ewma]:
+    def rtt(self) -> dict[bytes, Shortest]:
         """Measured round trips by node id."""
         return self.beliefs.rtt
 

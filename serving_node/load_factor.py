@@ -4,6 +4,7 @@ L is the EWMA (7/8 old, 1/8 new) of the time an answer takes, Q the queued token
 second. Pure numbers: whoever polls the engine hands them in.
 """
 
+from collections import deque
 from dataclasses import dataclass
 
 from network.hrdelta import LoadReport
@@ -44,6 +45,24 @@ class Ewma:
     def add(self, sample: float) -> None:
         """Takes one sample in."""
         self.value = sample if self.value is None else self.value + (sample - self.value) * EWMA_WEIGHT
+
+
+class Shortest:
+    """The least of the last eight samples: an exchange's time is the way, and whatever either end did besides."""
+
+    __slots__ = ("_samples",)
+
+    def __init__(self) -> None:
+        self._samples: deque[float] = deque(maxlen=8)
+
+    @property
+    def value(self) -> float | None:
+        """The least; None before the first sample."""
+        return min(self._samples, default=None)
+
+    def add(self, sample: float) -> None:
+        """Takes one sample in."""
+        self._samples.append(sample)
 
 
 class PrefillPrice:

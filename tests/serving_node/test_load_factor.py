@@ -5,7 +5,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from network.hrdelta import LoadReport
-from serving_node.load_factor import EngineLoad, Ewma, PrefillPrice, load_factor, load_report, slot_wait
+from serving_node.load_factor import EngineLoad, Ewma, PrefillPrice, Shortest, load_factor, load_report, slot_wait
+
+
+def test_a_way_is_as_long_as_the_shortest_of_its_last_exchanges() -> None:
+    way = Shortest()
+    assert way.value is None
+    for seconds in (0.7, 0.02, 0.5):
+        way.add(seconds)
+    assert way.value == 0.02
+    for _ in range(8):
+        way.add(0.3)
+    assert way.value == 0.3
 
 
 def test_ewma_is_seven_eighths_old() -> None:
