@@ -3,8 +3,8 @@
 Published: 6,000 ToolBench prompts drawn by Zipf 1.1, Poisson arrivals of 72 a second over eight A100 with an 8B model, 128 new
 tokens; and ToolBench, coding (APPS), long documents (LooGLE) and a mixture at mean gaps of 0.16 to 0.5 s, 50 new tokens. The
 localnet's engines (135M parameters, one thread each, two cores for all) read some 300 tokens a second in all instead of
-hundreds of thousands: prompts are 1/8 to 1/16 as long, arrivals 1/100 as dense, answers 16 to 48 tokens. What is kept is the
-shape: who shares what with whom, Zipf 1.1, Poisson, and engines that are three quarters busy without forwarding.
+hundreds of thousands: prompts are 1/8 to 1/16 as long, arrivals 1/100 as dense, answers 12 to 32 tokens. What is kept is the
+shape: who shares what with whom, Zipf 1.1, Poisson, and engines that are mostly busy without forwarding.
 """
 
 import random
@@ -47,10 +47,10 @@ class Workload:
     answer_tokens: int
 
 
-TOOLBENCH = Workload("toolbench", 0.60, 16, 420, 40, 24)
-CODING = Workload("coding", 0.45, 3, 240, 220, 48)
-LONGDOC = Workload("longdoc", 0.32, 8, 1100, 30, 16)
-MIXED = Workload("mixed", 0.42, 0, 0, 0, 0)
+TOOLBENCH = Workload("toolbench", 0.60, 16, 320, 32, 16)
+CODING = Workload("coding", 0.50, 3, 200, 160, 32)
+LONGDOC = Workload("longdoc", 0.36, 8, 800, 24, 12)
+MIXED = Workload("mixed", 0.48, 0, 0, 0, 0)
 WORKLOADS = {each.name: each for each in (TOOLBENCH, CODING, LONGDOC, MIXED)}
 
 

@@ -262,3 +262,9 @@ async def cluster(tmp_path: Path) -> AsyncIterator[Cluster]:
         yield made
     finally:
         await made.close()
+
+
+@pytest.fixture
+def new_cluster(tmp_path: Path) -> Callable[[], Cluster]:
+    """For a test that brings its own event loop."""
+    return lambda: Cluster(tmp_path)
