@@ -81,13 +81,13 @@ class Beliefs:
         own = node == self._own
         standing = self._standing(node)
         reported_at = self._load_at if own else self._sync.replicas[node].load_at
+        # While a slot is free prompts are read one after the other; when a taken slot frees, nobody can tell from outside.
+        wait_s = 0.0 if standing.slot_s else standing.wait_s
+        shown = standing.report.running + standing.report.waiting
         # Our own load has what we gave our engine; a peer's report may have crossed a prompt on its way.
-        since = reported_at + SETTLES_S if own else reported_at
-        booked = self.bookings.unseen(node, since, now, standing.report.running + standing.report.waiting)
-        queue_s = booked * standing.drain_s + standing.slot_s
-        if standing.wait_s and not standing.slot_s:
-            # Prompts that were waiting are read meanwhile; when a taken slot frees, nobody can tell from outside.
-            queue_s += max(0.0, standing.wait_s - (now - reported_at))
+        crossing_s = 0.0 if own else SETTLES_S
+        queue_s, booked = self.bookings.backlog(node, reported_at, wait_s, standing.drain_s, now, shown, crossing_s)
+        queue_s += standing.slot_s
         held_tokens, age_s = (held.tokens, now - held.touched) if held is not None else (0, 0.0)
         confidence, slowness, survival = self.experience.seen(node, now, age_s)
         chance = survival * confidence

@@ -44,21 +44,36 @@ class Bookings:
         """Prompts of ours that a node has not answered yet, shown or not."""
         return max(0, self._open[node])
 
-    def unseen(self, node: bytes, reported_at: float, now: float, shown: int | None = None) -> int:
-        """Tokens that the node's report of `reported_at` cannot show, or should show and does not.
+    def backlog(
+        self,
+        node: bytes,
+        reported_at: float,
+        wait_s: float,
+        token_s: float,
+        now: float,
+        shown: int | None = None,
+        crossing_s: float = SETTLES_S,
+    ) -> tuple[float, int]:
+        """Seconds of prefill before one more prompt, and the tokens that the node's report cannot show, or does not.
 
-        A report of fewer prompts, `shown`, than we ourselves still wait for there is false: those that it lacks count on.
+        The report's own wait, then every booking in turn, each worked off while time passes. A report of fewer prompts,
+        `shown`, than we ourselves still wait for there is false: those that it lacks count on, as if none were worked off.
         """
         waiting = self._unseen.get(node)
         if not waiting:
-            return 0
-        alive = [booking for booking in waiting if booking[0] > now - OVERDUE_S]
-        self._unseen[node] = alive
-        since = max(reported_at - SETTLES_S, now - BOOKING_S)
-        unknown = sum(tokens for at, tokens, _ in alive if at >= since)
-        if shown is None:
-            return unknown
-        return unknown + sum([tokens for at, tokens, _ in alive if at < since][shown:])
+            return max(0.0, wait_s - max(0.0, now - reported_at)) if wait_s else 0.0, 0
+        alive = self._unseen[node] = [booking for booking in waiting if booking[0] > now - OVERDUE_S]
+        since = max(reported_at - crossing_s, now - BOOKING_S)
+        hidden = 0
+        if shown is not None:
+            hidden = sum([tokens for at, tokens, _ in alive if at < since][shown:])
+        left, done, booked = wait_s, reported_at, 0
+        for at, tokens, _ in alive:
+            if at >= since:
+                left = max(0.0, left - max(0.0, at - done)) + tokens * token_s
+                done = max(done, at)
+                booked += tokens
+        return max(0.0, left - max(0.0, now - done)) + hidden * token_s, booked + hidden
 
     def forget(self, node: bytes) -> None:
         """Drops everything of a node that has left."""

@@ -211,7 +211,7 @@ def test_bookings_keep_a_burst_from_one_holder() -> None:
     assert chosen[0] == one.own
     assert two.own in chosen
     tell(one, two, now=5.0)
-    one.set_load(EngineLoad(running=1), 5.0)
+    one.set_load(EngineLoad(running=5), 5.0)
     tell(one, two, now=5.0)
     assert two.decide(PROMPT + tail[0], 5.0).node_id == one.own
 
