@@ -19,7 +19,7 @@ from evals.forwarding.routers import Router
 NODES = 4
 SLOTS, CONTEXT = 2, 4096  # as the localnet gives its engines
 PLANETSERVE = str(Path(sys.executable).with_name("planetserve"))
-MANIFEST = Path("localnet/manifests/default.toml")
+MANIFEST = Path(__file__).resolve().parents[2] / "localnet/manifests/default.toml"
 
 
 class NotUp(Exception):

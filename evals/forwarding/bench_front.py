@@ -74,9 +74,11 @@ async def rows(port_base: int, requests: int) -> list[Row]:
     found: list[Row] = []
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        fake = await asyncio.create_subprocess_exec(sys.executable, *words_, "--answer-ms", "0")
+        quiet = asyncio.subprocess.PIPE
+        fake = await asyncio.create_subprocess_exec(sys.executable, *words_, "--answer-ms", "0", stdout=quiet)
         stack.callback(fake.terminate)
-        await asyncio.sleep(1.5)
+        assert fake.stdout is not None
+        await fake.stdout.readline()
         for name, count in (("alone", 1), ("pair", 2)):
             (folder / name).mkdir()
             at = range(port_base + 10 * count, port_base + 10 * count + 2 * count)
