@@ -14,6 +14,7 @@ import argparse
 import asyncio
 import json
 import os
+import signal
 import sys
 import tempfile
 import time
@@ -164,11 +165,16 @@ async def _fleets(side: Side, wanted: set[tuple[str, int]], stack: AsyncExitStac
 def main() -> int:
     """Measure and print."""
     options = _options()
+    # Whoever ends us ends what we started, too: children go as the run unwinds.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     side = Side(options)
     done = load_state(options.state)
     whole = True
     try:
         whole = options.report or asyncio.run(run(side, done, options.state, options.slice))
+    except KeyboardInterrupt:
+        return 130
     except FleetFailed as error:
         print(f"bench_routers: {error}", file=sys.stderr)
         return 1
