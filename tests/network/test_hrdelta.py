@@ -1,7 +1,7 @@
 """Messages of the group exchange: vectors, round trips, and refusal of everything else."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from network.codec import decode, encode
@@ -83,6 +83,7 @@ def test_a_chain_depends_on_group_origin_run_and_every_delta() -> None:
     assert next_link(next_link(first, b"a"), b"b") != next_link(next_link(first, b"b"), b"a")
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=300))
 def test_garbage_is_refused_and_nothing_else_happens(raw: bytes) -> None:
     for reader in (decode_post, decode_signed, decode_hello, decode_delta, decode_snapshot):

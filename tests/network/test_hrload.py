@@ -1,7 +1,7 @@
 """Loads as small numbers: close, monotone, stable, and refused when absurd."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from network.hrdelta import LoadReport, Refused
@@ -10,6 +10,7 @@ from network.hrload import load_codes, load_of, rounded
 figures = st.integers(0, 2**50)
 
 
+@settings(deadline=None)
 @given(figures, figures)
 def test_codes_are_close_and_keep_the_order(one: int, two: int) -> None:
     (*_, first), (*_, second) = (load_codes(LoadReport(latency_us=value)) for value in (one, two))
@@ -18,6 +19,7 @@ def test_codes_are_close_and_keep_the_order(one: int, two: int) -> None:
     assert abs(seen - min(one, 2**49)) <= max(0, min(one, 2**49) // 64)
 
 
+@settings(deadline=None)
 @given(figures)
 def test_what_is_rounded_stays(value: int) -> None:
     report = LoadReport(running=3, capacity_milli=value // 2)

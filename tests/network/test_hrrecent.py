@@ -87,6 +87,7 @@ def test_sections_that_cannot_be_are_refused(codes: tuple[int, ...], symbols: by
     assert refused.value.reason == reason
 
 
+@settings(deadline=None)
 @given(st.dictionaries(paths, st.tuples(st.integers(0, 9), st.booleans())))
 def test_listed_paths_round_trip(rows: dict[bytes, tuple[int, bool]]) -> None:
     listed = [(path, *rows[path]) for path in sorted(rows)]
