@@ -4,11 +4,13 @@ Pure: told the time. `docs/forwarding.md` section 10 says what the rows mean.
 """
 
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from serving_node.routing import Decision
 
 KEPT = 512
+# Of a large group the best are kept, and the chosen: what was far behind explains nothing.
+KEPT_CANDIDATES = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +43,7 @@ class DecisionLog:
 
     def decided(self, decision: Decision) -> None:
         """A decision was taken; the oldest beyond the bound is forgotten."""
-        self._rows[decision.id] = (decision, [])
+        self._rows[decision.id] = (_short(decision), [])
         if len(self._rows) > self._kept:
             self._rows.popitem(last=False)
 
@@ -61,3 +63,16 @@ class DecisionLog:
             {**decision.explain(), "ago_s": round(now - decision.at, 3), "outcomes": [one.explain() for one in outcomes]}
             for decision, outcomes in found
         ]
+
+
+def _short(decision: Decision) -> Decision:
+    """The decision with its best candidates, the chosen one always among them."""
+    if len(decision.candidates) <= KEPT_CANDIDATES:
+        return decision
+    scores = sorted(candidate.score_s for candidate in decision.candidates)
+    most, chosen = scores[KEPT_CANDIDATES - 2], decision.node_id
+    best = [each for each in decision.candidates if each.score_s <= most or each.node_id == chosen]
+    if len(best) > KEPT_CANDIDATES:  # equals go, but never the chosen one
+        best = [each for each in best if each.node_id != chosen][: KEPT_CANDIDATES - 1]
+        best += [each for each in decision.candidates if each.node_id == chosen]
+    return replace(decision, candidates=tuple(best))

@@ -44,9 +44,9 @@ def measure(draw: random.Random, nodes: int, tokens: int, goal: float, repeat: i
     system = prompt(draw, SHARED)
     prompts = [system + prompt(draw, tokens - SHARED) for _ in range(PROMPTS)]
     mind, flat = group(nodes, prompts), BlockIndex()
-    for number, each in enumerate(prompts):
-        flat.insert(flat.hashes(each), number % nodes)
     packed = [pack_tokens(each) for each in prompts]
+    for number, each in enumerate(packed):
+        flat.insert(flat.hashes(each), number % nodes)
     ours: list[float] = []
     theirs: list[float] = []
     for turn in range(repeat):
@@ -56,7 +56,7 @@ def measure(draw: random.Random, nodes: int, tokens: int, goal: float, repeat: i
         assert len(decision.candidates) == nodes
         mind.abandoned(decision)
         started = time.thread_time()
-        depths = flat.match(flat.hashes(prompts[turn % PROMPTS]))
+        depths = flat.match(flat.hashes(packed[turn % PROMPTS]))
         min(depths, key=lambda node: (-depths[node], node), default=0)
         theirs.append(1 / (time.thread_time() - started))
     middle = sorted(ours)[repeat // 2]

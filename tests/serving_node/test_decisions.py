@@ -1,9 +1,12 @@
 """The log of decisions: bounded, newest first, each with what came of it, and JSON throughout."""
 
 import json
+from dataclasses import replace
 
-from serving_node.decisions import DecisionLog, Outcome
-from serving_node.routing import Decision
+import pytest
+
+from serving_node.decisions import KEPT_CANDIDATES, DecisionLog, Outcome
+from serving_node.routing import Candidate, Decision
 
 
 def made(number: int) -> Decision:
@@ -31,3 +34,26 @@ def test_some_of_the_rows() -> None:
     assert [row["id"] for row in log.explain(9.0, 2)] == [3, 2]
     assert [row["id"] for row in log.explain(9.0, number=1)] == [1]
     assert log.explain(9.0, 0) == log.explain(9.0, number=77) == []
+
+
+@pytest.mark.parametrize("scores", [[float(at) for at in range(64)], [1.0] * 64, [float(64 - at) for at in range(64)]])
+def test_of_a_large_group_the_best_and_the_chosen_are_kept(scores: list[float]) -> None:
+    rows = tuple(
+        Candidate(bytes([at]) * 20, at == 0, 1, 0, 0, 0.0, 0.0, 0.0, 0.0, 0.01, 1.0, 1.0, score)
+        for at, score in enumerate(scores)
+    )
+    log = DecisionLog()
+    log.decided(replace(made(1), node_id=rows[40].node_id, candidates=rows))
+    (row,) = log.explain(1.0)
+    kept = row["candidates"]
+    assert isinstance(kept, list) and len(kept) <= KEPT_CANDIDATES
+    names = {each["node_id"] for each in kept}
+    assert rows[40].node_id.hex() in names
+    assert min(each["score_s"] for each in kept) == min(scores)
+
+
+def test_a_small_group_is_kept_whole() -> None:
+    rows = tuple(Candidate(bytes([at]) * 20, at == 0, 1, 0, 0, 0.0, 0.0, 0.0, 0.0, 0.01, 1.0, 1.0, 1.0) for at in range(16))
+    log = DecisionLog()
+    log.decided(replace(made(1), candidates=rows))
+    assert len(log.explain(1.0)[0]["candidates"]) == 16  # type: ignore[arg-type]
