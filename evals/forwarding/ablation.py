@@ -9,18 +9,20 @@ a run that was ended goes on where it stopped. The baseline of every policy is `
 import argparse
 import asyncio
 import json
+import signal
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
-from evals.forwarding.ablation_load import drive, summary
+from evals.forwarding.ablation_load import drive, reasons, summary
 from evals.forwarding.ablation_networks import ENTRIES
 from evals.forwarding.workloads import WORKLOADS, plan
 from evals.report import Row, commit, missed, row, show
 
 POLICIES = ("none", "tree", "paper", "ttft")
 SEED = 11
+ENDED = 128 + signal.SIGTERM
 WARM_S = 20.0
 COLUMNS = (
     ("requests", "", 1.0), ("refused", "", 1.0), ("failed", "", 1.0), ("hit_rate", "", 1.0), ("latency_mean_s", "s", 1.0),
@@ -51,7 +53,11 @@ def main() -> int:
         options.workloads, options.seconds = ["toolbench"], 40.0
     if options.entry == "nodes" and options.model is None:
         parser.error("--entry nodes needs --model FILE, a GGUF file")
-    cells = asyncio.run(run(options))
+    try:
+        cells = asyncio.run(run(options))
+    except asyncio.CancelledError:
+        print("ended; the same command goes on with the cells that are missing", file=sys.stderr)
+        return ENDED
     rows = figures(cells)
     show(f"forwarding-ablation-{options.entry}", rows, options.output)
     return 1 if missed(rows) else 0
@@ -59,6 +65,10 @@ def main() -> int:
 
 async def run(options: argparse.Namespace) -> list[dict[str, Any]]:
     """Every cell asked for, measured now or found in the state file."""
+    task = asyncio.current_task()
+    assert task is not None
+    # Ended from outside, a cell must still take its network down.
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     options.state.parent.mkdir(parents=True, exist_ok=True)
     known = {json.dumps(each["cell"]): each for each in _read(options.state)}
     found = []
@@ -82,12 +92,13 @@ def order(workloads: list[str], policies: list[str]) -> list[tuple[str, str]]:
     return [(workload, policy) for workload, row_ in zip(workloads, turned, strict=True) for policy in row_]
 
 
-async def measured(options: argparse.Namespace, workload: str, policy: str) -> dict[str, float]:
+async def measured(options: argparse.Namespace, workload: str, policy: str) -> dict[str, Any]:
     """One cell: a cold network, the plan, the sums."""
     warm_s = min(WARM_S, options.seconds / 4)
     async with ENTRIES[options.entry](policy, options.port_base, options.model) as entries:
         prompts = plan(WORKLOADS[workload], options.seconds, len(entries.urls), options.seed)
-        return summary(await drive(prompts, entries.urls, entries.model, warm_s), options.seconds - warm_s)
+        answers = await drive(prompts, entries.urls, entries.model, warm_s)
+        return {**summary(answers, options.seconds - warm_s), "reasons": reasons(answers)}
 
 
 def figures(cells: list[dict[str, Any]]) -> list[Row]:
@@ -97,8 +108,10 @@ def figures(cells: list[dict[str, Any]]) -> list[Row]:
     for cell in cells:
         none = base.get(cell["workload"])
         for column, unit, scale in COLUMNS:
+            if column not in cell:
+                continue
             name = f"{cell['workload']}.{cell['policy']}.{column}"
-            compared = none is not None and cell is not none
+            compared = none is not None and cell is not none and column in none
             options: dict[str, Any] = {}
             if compared and none is not None:
                 options = {"baseline": "the same workload without forwarding", "baseline_value": none[column] * scale}
@@ -114,7 +127,7 @@ def _read(state: Path) -> list[dict[str, Any]]:
 
 def _short(cell: dict[str, Any]) -> str:
     words = ("requests", "failed", "refused", "hit_rate", "latency_mean_s", "latency_p99_s", "ttft_mean_s")
-    return "  ".join(f"{word} {cell[word]:.2f}" for word in words)
+    return "  ".join([*(f"{word} {cell[word]:.2f}" for word in words if word in cell), *cell["reasons"]])
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ class Answer:
     cached_tokens: int = 0
     answer_tokens: int = 0
     whole: bool = False
-    node: str = ""
+    reason: str = ""
 
 
 async def drive(plan: Sequence[Prompt], urls: Sequence[str], model: str, warm_s: float) -> list[Answer]:
@@ -57,12 +57,14 @@ async def _ask(client: aiohttp.ClientSession, url: str, prompt: Prompt, model: s
     try:
         async with client.post(f"{url}/chat/completions", json=body) as response:
             answer.status = response.status
-            answer.node = response.headers.get("x-planetserve-node", "")
+            if response.status != 200:
+                answer.reason = f"{response.status} {(await response.text())[:160]}"
+                return answer
             async for line in response.content:
                 if line.startswith(b"data: "):
                     _read(answer, line[6:].strip(), loop.time() - due)
-    except (aiohttp.ClientError, TimeoutError, ValueError):
-        answer.whole = False
+    except (aiohttp.ClientError, TimeoutError, ValueError) as error:
+        answer.whole, answer.reason = False, type(error).__name__
     answer.total_s = loop.time() - due
     return answer
 
@@ -81,7 +83,7 @@ def _read(answer: Answer, data: bytes, at_s: float) -> None:
 
 
 def summary(answers: Sequence[Answer], seconds: float) -> dict[str, float]:
-    """The counted part of a cell. Latencies and TTFT of whole answers, in seconds; refusals and failures beside them."""
+    """The counted part of a cell. Refusals and failures stand beside the times of whole answers; without any, no times."""
     counted = [answer for answer in answers if answer.counted]
     good = [answer for answer in counted if answer.whole]
     total, first = sorted(answer.total_s for answer in good), sorted(answer.ttft_s for answer in good)
@@ -97,8 +99,14 @@ def summary(answers: Sequence[Answer], seconds: float) -> dict[str, float]:
         "tpot_ms": statistics.fmean(pace) * 1e3 if pace else 0.0,
     }
     for name, values in (("latency", total), ("ttft", first)):
-        known = values or [float("nan")]
-        found[f"{name}_mean_s"] = statistics.fmean(known)
-        found[f"{name}_p50_s"] = quantile(known, 0.5)
-        found[f"{name}_p99_s"] = quantile(known, 0.99)
+        if values:
+            found[f"{name}_mean_s"] = statistics.fmean(values)
+            found[f"{name}_p50_s"] = quantile(values, 0.5)
+            found[f"{name}_p99_s"] = quantile(values, 0.99)
     return found
+
+
+def reasons(answers: Sequence[Answer]) -> list[str]:
+    """Why counted requests have no answer, each reason once."""
+    found = {answer.reason or "the stream broke off" for answer in answers if answer.counted and not answer.whole}
+    return sorted(found)[:5]

@@ -27,7 +27,7 @@ def draw(cells: list[dict[str, Any]], path: Path) -> None:
     for panel, (column, title) in zip(panels, columns, strict=True):
         for at, policy in enumerate(policies):
             places = [number + (at - (len(policies) - 1) / 2) * 0.2 for number in range(len(workloads))]
-            values = [found[workload, policy][column] for workload in workloads]
+            values = [found[workload, policy].get(column, 0.0) for workload in workloads]
             panel.bar(places, values, 0.19, color=COLOURS[policy], label=NAMES[policy])
         panel.set_xticks(range(len(workloads)), workloads)
         panel.set_title(title, fontsize=10)
