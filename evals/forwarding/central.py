@@ -45,6 +45,11 @@ def soonest(_: Request, views: Sequence[View]) -> Callable[[View], float]:
     return lambda view: view.queued_s + view.prefill_s
 
 
+def longest(_: Request, views: Sequence[View]) -> Callable[[View], float]:
+    """Most of the prompt in the cache, whatever the load: the exact twin of our `tree`."""
+    return lambda view: -view.cached_tokens
+
+
 def lmetric(request: Request, views: Sequence[View]) -> Callable[[View], float]:
     """LMetric (arXiv 2603.15202): tokens to prefill times batch size."""
     return lambda view: (view.queued_tokens + request.prompt_tokens - view.cached_tokens) * (view.requests + 1)
@@ -88,6 +93,7 @@ def dynamo(request: Request, views: Sequence[View]) -> Callable[[View], float]:
 
 RULES: dict[str, Rule] = {
     "central-ttft": soonest,
+    "central-tree": longest,
     "central-rotation": rotation,
     "least-load": least_load,
     "lmetric": lmetric,

@@ -27,7 +27,20 @@ USUAL = Fleet()
 BASELINE = "central router with an exact index that is never late, same nodes"
 REUSE_KEPT = 0.98
 ENTRIES, SYNCS = (1, 4, 8, 16, 64), (1.0, 5.0, 30.0, NEVER)
-POLICIES = ("none", "round-robin", "tree", "paper", "ttft", "least-load", "sglang", "smg", "dynamo", "lmetric", "central-ttft")
+POLICIES = (
+    "none",
+    "round-robin",
+    "tree",
+    "paper",
+    "ttft",
+    "least-load",
+    "sglang",
+    "smg",
+    "dynamo",
+    "lmetric",
+    "central-tree",
+    "central-ttft",
+)
 FAILURES = (NEVER, 300.0, 60.0, 20.0)
 # Published of PlanetServe's own experiment: about 1 ms; of an H100 under LLM load (arXiv 2409.03992): below 7 %.
 CONFIDENTIAL = {"off": Speed(), "1 ms a prompt": Speed(extra_s=0.001), "7 % of everything": Speed(factor=1.07)}
