@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from math import inf, sqrt
 
 from network.chain_records import DirectoryEntry
-from network.hrdelta import LoadReport
-from network.hrindex import Held
-from network.hrsync import Sync
+from network.hrtree.delta import LoadReport
+from network.hrtree.index import Held
+from network.hrtree.sync import Sync
 from serving_node.audit import was_hit
 from serving_node.bookings import SETTLES_S, Bookings
 from serving_node.breaker import Breaker, Fault, State

@@ -5,11 +5,11 @@ Pure: writes the own paths into the shared index and their changes into the jour
 
 from collections import OrderedDict
 
-from network.hrdelta import ChangeKind
-from network.hrindex import Held, HRIndex
-from network.hrjournal import Journal
-from network.hrsync import MAX_HELD_NODES
-from network.sentry import Sentry
+from network.hrtree.delta import ChangeKind
+from network.hrtree.index import Held, HRIndex
+from network.hrtree.journal import Journal
+from network.hrtree.sentry import Sentry
+from network.hrtree.sync import MAX_HELD_NODES
 from serving_node.experience import SHORTFALL_TOKENS, Experience
 
 REFRESH_S = 60.0

@@ -1,6 +1,6 @@
 """The mind of one model node's forwarding: what the group holds, how busy it is, and where the next prompt goes.
 
-Pure: joins the shared index (`network/hrsync.py`), what our own engine holds (`claims.py`), what we believe of every node
+Pure: joins the shared index (`network/hrtree/sync.py`), what our own engine holds (`claims.py`), what we believe of every node
 (`beliefs.py`) and the policy (`routing.py`). A node whose own directory does not list it as trusted never forwards: what
 enters there is answered there, so that a challenge reaches the node it was meant for, and no user enters there anyway
 (`docs/forwarding.md` section 5.3).
@@ -13,10 +13,10 @@ from network.chain_records import DirectoryEntry
 from network.crypto import SigningKey
 from network.directory import Directory
 from network.errors import ConfigError
-from network.fingerprint import TOKEN_BYTES, ChunkPlan, Unit, generation, pack_tokens
-from network.hrindex import Held, HRIndex
-from network.hrsync import Sync
-from network.sentry import Sentry
+from network.hrtree.fingerprint import TOKEN_BYTES, ChunkPlan, Unit, generation, pack_tokens
+from network.hrtree.index import Held, HRIndex
+from network.hrtree.sentry import Sentry
+from network.hrtree.sync import Sync
 from serving_node.audit import Audits
 from serving_node.beliefs import Beliefs
 from serving_node.breaker import Fault

@@ -7,7 +7,7 @@ second. Pure numbers: whoever polls the engine hands them in.
 from collections import deque
 from dataclasses import dataclass
 
-from network.hrdelta import LoadReport
+from network.hrtree.delta import LoadReport
 
 EWMA_WEIGHT = 1 / 8
 # Until the first answer: the prefill price of SmolLM2-135M in F16 on one shared core, 140 to 180 tokens a second.

@@ -16,7 +16,7 @@ from evals.report import Row, missed, row, show
 from network.chain_records import DirectoryEntry, DirectoryRecord
 from network.crypto import SigningKey
 from network.directory import Directory
-from network.fingerprint import pack_tokens
+from network.hrtree.fingerprint import pack_tokens
 from network.ids import Role, node_id
 from serving_node.forwarder import Forwarder
 from serving_node.load_factor import EngineLoad

@@ -20,12 +20,12 @@ from network.chain_records import DirectoryEntry, DirectoryRecord
 from network.codec import decode
 from network.crypto import SigningKey
 from network.directory import Directory
-from network.fingerprint import Space, Unit, pack_tokens
-from network.hrdelta import Post
-from network.hrindex import DEFAULT_BYTES, HRIndex
-from network.hrtree import PARTING, HRTree
+from network.hrtree.delta import Post
+from network.hrtree.fingerprint import Space, Unit, pack_tokens
+from network.hrtree.index import DEFAULT_BYTES, HRIndex
+from network.hrtree.multilinear import PlainSums
+from network.hrtree.tree import PARTING, HRTree
 from network.ids import Role, node_id
-from network.multilinear import PlainSums
 from serving_node.forwarder import Forwarder
 
 LONG, SHORT = 32_768, 8_192

@@ -15,9 +15,9 @@ from typing import TypeVar
 
 from evals.report import Row, missed, row, show
 from network.crypto import SigningKey, verify
-from network.hrdelta import ChangeKind, LoadReport
-from network.hrindex import HRIndex
-from network.hrsync import Sync
+from network.hrtree.delta import ChangeKind, LoadReport
+from network.hrtree.index import HRIndex
+from network.hrtree.sync import Sync
 from network.ids import node_id
 from serving_node.aio.exchange import flush_period
 

@@ -15,7 +15,7 @@ from random import Random
 
 from evals.forwarding.traces import CONVERSATION, TraceError, load
 from evals.report import Row, missed, row, show
-from network.fingerprint import ChunkPlan, Space
+from network.hrtree.fingerprint import ChunkPlan, Space
 
 CHAIN, GROUP, GENERATION = "eval", "m", 7
 PREAMBLE = 192  # tokens that every candidate begins with: the attacker knows the template

@@ -2,7 +2,7 @@
 
 Every prompt is matched before it is held by one of eight nodes, drawn at random; nothing is evicted, so all that is wrong is
 chance. The truth is an exact index over hashes of 64 bits. Three ways to cut chance: none, 16 bits on the first two symbols,
-and taking back a match that ends where many prompts part (`network/hrtree.py`, PARTING).
+and taking back a match that ends where many prompts part (`network/hrtree/tree.py`, PARTING).
 """
 
 import argparse
@@ -15,8 +15,8 @@ from pathlib import Path
 
 from evals.forwarding.traces import CONVERSATION, TraceError, load
 from evals.report import Row, missed, row, show
-from network.fingerprint import ChunkPlan, Space, pack_tokens
-from network.hrtree import PARTING, HRTree
+from network.hrtree.fingerprint import ChunkPlan, Space, pack_tokens
+from network.hrtree.tree import PARTING, HRTree
 
 NODES = 8
 TREE_BYTES = 2**30

@@ -19,7 +19,7 @@ from evals.forwarding.members import Members, key_of
 from evals.forwarding.simulator import Choice, Fleet, Flight, Simulation
 from evals.forwarding.traces import BLOCK_TOKENS, Request, Trace
 from evals.report import Row, row, show
-from network.hrdelta import ChangeKind
+from network.hrtree.delta import ChangeKind
 from network.ids import node_id
 from serving_node.forwarder import Forwarder
 from serving_node.load_factor import EngineLoad

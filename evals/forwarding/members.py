@@ -15,9 +15,9 @@ from network.chain_records import DirectoryEntry, DirectoryRecord
 from network.codec import encode
 from network.crypto import SigningKey
 from network.directory import Directory
-from network.hrdelta import Refused
-from network.hrindex import Held, HRIndex
-from network.hrsync import Received, Sync
+from network.hrtree.delta import Refused
+from network.hrtree.index import Held, HRIndex
+from network.hrtree.sync import Received, Sync
 from network.ids import Role, node_id
 from serving_node.breaker import Fault
 from serving_node.forwarder import Forwarder

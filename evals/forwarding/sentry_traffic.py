@@ -18,11 +18,11 @@ from time import perf_counter
 
 from evals.forwarding.traces import CONVERSATION, TraceError, load
 from evals.report import Row, missed, row, show
-from network.fingerprint import TOKEN_BYTES, ChunkPlan
-from network.hrindex import HRIndex
-from network.hrterms import Proposal, plan_of
-from network.multilinear import Sums
-from network.sentry import Sentry, merge
+from network.hrtree.fingerprint import TOKEN_BYTES, ChunkPlan
+from network.hrtree.index import HRIndex
+from network.hrtree.multilinear import Sums
+from network.hrtree.sentry import Sentry, merge
+from network.hrtree.terms import Proposal, plan_of
 
 DEFAULT = ChunkPlan()
 GRID = 16

@@ -10,8 +10,6 @@ from network import (
     directory_summary,
     gossip,
     heartbeat,
-    hrdelta,
-    hrterms,
     inference,
     proof,
     reachability,
@@ -20,8 +18,9 @@ from network.chain_tx import BODIES, SignedTx, TxKind, build_tx
 from network.codec import Message, decode, encode
 from network.crypto import SigningKey, sha256
 from network.errors import DecodeError
+from network.hrtree import delta, terms
 
-_MODULES = (chain_tx, chain_records, inference, proof, heartbeat, gossip, directory_summary, reachability, hrdelta, hrterms)
+_MODULES = (chain_tx, chain_records, inference, proof, heartbeat, gossip, directory_summary, reachability, delta, terms)
 _CHAIN_ID = "fuzz"
 
 

@@ -9,8 +9,7 @@ from evals.fuzz.engine import Target
 from network.codec import decode, encode
 from network.crypto import SigningKey
 from network.errors import DecodeError
-from network.fingerprint import ChunkPlan
-from network.hrdelta import (
+from network.hrtree.delta import (
     Ack,
     ChangeKind,
     Head,
@@ -26,9 +25,10 @@ from network.hrdelta import (
     next_link,
     sign,
 )
-from network.hrindex import HRIndex
-from network.hrpair import Pair
-from network.hrsync import Sync
+from network.hrtree.fingerprint import ChunkPlan
+from network.hrtree.index import HRIndex
+from network.hrtree.pair import Pair
+from network.hrtree.sync import Sync
 from network.ids import node_id
 
 _KEYS = [SigningKey(bytes([number + 1] * 32)) for number in range(3)]

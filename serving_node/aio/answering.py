@@ -16,7 +16,7 @@ from network.codec import decode
 from network.crypto import SigningKey
 from network.directory import Directory
 from network.errors import DecodeError
-from network.fingerprint import pack_tokens
+from network.hrtree.fingerprint import pack_tokens
 from network.inference import InferenceRequest, ReplyFrame, Sampling, sampling_seed
 from serving_node.admission import Admission, Ticket
 from serving_node.aio.group import Group

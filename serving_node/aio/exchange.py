@@ -17,7 +17,7 @@ from network.chain_records import DirectoryEntry
 from network.codec import decode, encode
 from network.directory import Directory
 from network.errors import PlanetServeError
-from network.hrdelta import MAX_POST, MAX_SNAPSHOT, Ack, Refused
+from network.hrtree.delta import MAX_POST, MAX_SNAPSHOT, Ack, Refused
 from serving_node.aio.group_http import Answered, GroupHttp, bounded, hello_in, wall_ms, words
 from serving_node.aio.group_metrics import GroupMetrics
 from serving_node.aio.terms import TermsExchange

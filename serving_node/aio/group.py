@@ -9,12 +9,12 @@ from prometheus_client import REGISTRY, CollectorRegistry
 from network.aio.dialer import Dialer
 from network.crypto import SigningKey
 from network.directory import Directory
-from network.fingerprint import ChunkPlan, Unit
 from network.hpke import Opener
-from network.hrterms import SECRET_LENGTH
+from network.hrtree.fingerprint import ChunkPlan, Unit
+from network.hrtree.sentry import Sentry
+from network.hrtree.terms import SECRET_LENGTH
+from network.hrtree.terms_book import TermsBook
 from network.ids import NodeId
-from network.sentry import Sentry
-from network.terms_book import TermsBook
 from serving_node.aio.exchange import ANTI_ENTROPY_S, Exchange
 from serving_node.aio.group_http import GroupHttp
 from serving_node.aio.group_metrics import GroupMetrics

@@ -8,7 +8,7 @@ from aiohttp import web
 from network.aio.dialer import Dialer
 from network.chain_records import DirectoryEntry
 from network.errors import PlanetServeError
-from network.hrdelta import Refused
+from network.hrtree.delta import Refused
 
 TIMEOUT = aiohttp.ClientTimeout(total=5.0)
 HELLO = "x-planetserve-hello"

@@ -7,7 +7,7 @@ from prometheus_client import REGISTRY, CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from network.hrdelta import REASONS
+from network.hrtree.delta import REASONS
 from serving_node.forwarder import Forwarder
 from serving_node.routing import Decision
 

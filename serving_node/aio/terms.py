@@ -1,4 +1,4 @@
-"""Fetching, giving and issuing the group's terms: the shell around `network/terms_book.py`, beside the exchange of deltas.
+"""Fetching, giving and issuing the group's terms: the shell around `hrtree/terms_book.py`, beside the exchange.
 
 What peers hold shows in their Hellos and Acks; who holds something else than we do is asked once, and a member that is to issue
 first asks all others what they propose. Nothing here is ever logged but numbers and node ids.
@@ -12,11 +12,11 @@ from collections.abc import Awaitable, Callable
 from network.aio.dialer import UNREACHABLE
 from network.directory import SETTLE_SECONDS, Directory
 from network.errors import PlanetServeError
-from network.fingerprint import ChunkPlan
-from network.hrdelta import Refused
-from network.hrterms import MAX_ANSWER, HeldTerms, plan_of
-from network.sentry import Sentry
-from network.terms_book import TermsBook
+from network.hrtree.delta import Refused
+from network.hrtree.fingerprint import ChunkPlan
+from network.hrtree.sentry import Sentry
+from network.hrtree.terms import MAX_ANSWER, HeldTerms, plan_of
+from network.hrtree.terms_book import TermsBook
 from serving_node.aio.group_http import wall_ms
 from serving_node.forwarder import Forwarder
 

@@ -6,8 +6,8 @@ from prometheus_client import REGISTRY, CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from network.sentry import Sentry
-from network.terms_book import TermsBook
+from network.hrtree.sentry import Sentry
+from network.hrtree.terms_book import TermsBook
 
 EVENTS = ("issued", "taken", "unknown-issuer", "churn", "garbage", "signature", "foreign-group")
 PREFIX = "planetserve_group_terms"

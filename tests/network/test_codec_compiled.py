@@ -7,14 +7,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from network import chain_records, chain_tx, hrdelta, inference, proof
+from network import chain_records, chain_tx, inference, proof
 from network.codec import Message, Wire, decode, decode_plainly, encode, encode_plainly
 from network.errors import DecodeError
+from network.hrtree import delta
 
 KINDS = sorted(
     {
         kind
-        for module in (chain_records, chain_tx, hrdelta, inference, proof)
+        for module in (chain_records, chain_tx, delta, inference, proof)
         for kind in vars(module).values()
         if isinstance(kind, type) and issubclass(kind, Message) and kind is not Message
     },

@@ -9,8 +9,8 @@ import pytest
 from network.chain_records import DirectoryEntry, DirectoryRecord
 from network.crypto import SigningKey
 from network.directory import Directory
-from network.fingerprint import ChunkPlan, Unit
-from network.hrdelta import LoadReport
+from network.hrtree.delta import LoadReport
+from network.hrtree.fingerprint import ChunkPlan, Unit
 from network.ids import Role, node_id
 from serving_node.breaker import FAILURES, OPEN_FIRST_S, Fault
 from serving_node.forwarder import Forwarder

@@ -9,7 +9,7 @@ from network.chain_records import DirectoryEntry, DirectoryRecord
 from network.crypto import SigningKey
 from network.directory import Directory
 from network.errors import ConfigError
-from network.fingerprint import GENERATION_EPOCHS, ChunkPlan, pack_tokens
+from network.hrtree.fingerprint import GENERATION_EPOCHS, ChunkPlan, pack_tokens
 from network.ids import Role, node_id
 from serving_node.claims import STALE_ADMISSION_S
 from serving_node.forwarder import Forwarder

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from network.hrdelta import LoadReport
+from network.hrtree.delta import LoadReport
 from serving_node.load_factor import EngineLoad, Ewma, PrefillPrice, Shortest, load_factor, load_report, slot_wait
 
 

@@ -7,11 +7,11 @@ from unittest.mock import patch
 
 from evals.adversary.attack import Attack, Outcome, standing
 from network.crypto import SigningKey
-from network.fingerprint import pack_tokens
-from network.hrdelta import ChangeKind, LoadReport, Refused
-from network.hrindex import HRIndex
-from network.hrreplica import Replica
-from network.hrsync import Sync
+from network.hrtree.delta import ChangeKind, LoadReport, Refused
+from network.hrtree.fingerprint import pack_tokens
+from network.hrtree.index import HRIndex
+from network.hrtree.replica import Replica
+from network.hrtree.sync import Sync
 from network.ids import node_id
 
 WALL_MS = 1_800_000_000_000
@@ -89,7 +89,7 @@ def flooded_tree(defended: bool) -> Outcome:
     group.hold(0, honest.index.path(PROMPT), 0.0)
     group.post(0, 2, 0.0)
     draw = random.Random("flooded-tree")
-    limit = patch("network.hrstage.MAX_HELD_NODES", 10**9)
+    limit = patch("network.hrtree.stage.MAX_HELD_NODES", 10**9)
     if not defended:
         limit.start()
     try:
@@ -110,7 +110,7 @@ GROUP_MESSAGES = (
         "replayed-posts",
         "Replay of a group's messages",
         "who recorded a member's posts, and sends them to a peer again",
-        "posts of a session are counted, and sessions never go back in time (`network/hrsync.py`)",
+        "posts of a session are counted, and sessions never go back in time (`network/hrtree/sync.py`)",
         "receivers forget what they have heard from whom",
         replayed_posts,
     ),
@@ -118,7 +118,7 @@ GROUP_MESSAGES = (
         "flooded-tree",
         "DoS: flooded tree",
         "a member that claims more than any engine can hold",
-        "a quota of tree nodes for each origin (`network/hrstage.py`)",
+        "a quota of tree nodes for each origin (`network/hrtree/stage.py`)",
         "no quota",
         flooded_tree,
     ),

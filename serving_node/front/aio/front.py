@@ -21,7 +21,7 @@ from network.config import Address, needs_tls
 from network.crypto import SigningKey
 from network.directory import Directory
 from network.errors import ConfigError
-from network.fingerprint import Unit
+from network.hrtree.fingerprint import Unit
 from serving_node.aio.group import Group
 from serving_node.front.aio.client import Client
 from serving_node.front.aio.desk import Desk

@@ -3,7 +3,7 @@
 import random
 
 from evals.forwarding.false_depth import WIDE, Exact, chunks, figures, fresh, hashes
-from network.fingerprint import pack_tokens
+from network.hrtree.fingerprint import pack_tokens
 
 
 def test_the_truth_is_per_holder_and_per_chunk() -> None:

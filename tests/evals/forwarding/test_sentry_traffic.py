@@ -4,7 +4,7 @@ from array import array
 from pathlib import Path
 
 from evals.forwarding.sentry_traffic import DEFAULT, Truth, main, preambles, propose, replay, tools
-from network.hrterms import plan_of
+from network.hrtree.terms import plan_of
 
 
 def test_shared_preambles_are_matched_to_their_end() -> None:

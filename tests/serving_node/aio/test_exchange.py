@@ -13,7 +13,7 @@ from network.chain_records import DirectoryEntry, DirectoryRecord
 from network.codec import decode
 from network.crypto import SigningKey
 from network.directory import Directory
-from network.hrdelta import Head, Proof, Proofs, SignedKind, first_link, group_tag, next_link, sign
+from network.hrtree.delta import Head, Proof, Proofs, SignedKind, first_link, group_tag, next_link, sign
 from network.ids import NodeId, Role, node_id
 from serving_node.aio.exchange import flush_period
 from serving_node.aio.group import Group

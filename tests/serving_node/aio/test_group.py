@@ -15,9 +15,9 @@ from network.chain_records import DirectoryEntry, DirectoryRecord
 from network.codec import decode
 from network.crypto import SigningKey
 from network.directory import Directory
-from network.fingerprint import ChunkPlan
-from network.hrdelta import MAX_POST, Hello, Post, Proofs
-from network.hrpair import Pair
+from network.hrtree.delta import MAX_POST, Hello, Post, Proofs
+from network.hrtree.fingerprint import ChunkPlan
+from network.hrtree.pair import Pair
 from network.ids import NodeId, Role, node_id
 from serving_node.aio.group import Group
 from serving_node.load_factor import EngineLoad

@@ -16,9 +16,9 @@ from network.aio.dialer import Dialer
 from network.chain_records import DirectoryEntry, DirectoryRecord
 from network.crypto import SigningKey, exchange_public
 from network.directory import Directory
-from network.fingerprint import GENERATION_EPOCHS
 from network.hpke import OnionPrivate, Opener
-from network.hrterms import HeldTerms
+from network.hrtree.fingerprint import GENERATION_EPOCHS
+from network.hrtree.terms import HeldTerms
 from network.ids import NodeId, Role, node_id
 from serving_node.aio import terms
 from serving_node.aio.group import Group

@@ -11,10 +11,11 @@ from collections.abc import Callable
 from network.chain_records import DirectoryEntry
 from network.crypto import SigningKey
 from network.directory import Directory
-from network.fingerprint import GENERATION_EPOCHS, ChunkPlan, generation
 from network.hpke import Opener
-from network.hrdelta import Refused
-from network.hrterms import (
+from network.hrtree.delta import Refused
+from network.hrtree.fingerprint import GENERATION_EPOCHS, ChunkPlan, generation
+from network.hrtree.sentry import merge
+from network.hrtree.terms import (
     MOST_GIVEN,
     SECRET_LENGTH,
     Given,
@@ -32,7 +33,6 @@ from network.hrterms import (
     take,
     terms_id,
 )
-from network.sentry import merge
 
 Rng = Callable[[int], bytes]
 TURN_S = 3.0

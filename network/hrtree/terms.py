@@ -2,7 +2,7 @@
 
 `Terms` are signed by their issuer and hold the secret's commitment, never the secret: whoever knows it seals it to each
 trusted member that asks. A `Proposal` is what one member's Sentry found. `docs/forwarding.md` section 8; who issues, and whose
-terms count, is `network/terms_book.py`.
+terms count, is `network/hrtree/terms_book.py`.
 """
 
 from collections.abc import Sequence
@@ -13,9 +13,9 @@ from network.chain_records import DirectoryEntry
 from network.codec import Message, blob, decode, encode, nested, repeated, text, uint, uints
 from network.crypto import SigningKey, sha256
 from network.errors import CryptoError, DecodeError
-from network.fingerprint import ChunkPlan
 from network.hpke import Opener, seal_to
-from network.hrdelta import TERMS_ID_LENGTH, Refused, Signed, SignedKind, check_signature, sign
+from network.hrtree.delta import TERMS_ID_LENGTH, Refused, Signed, SignedKind, check_signature, sign
+from network.hrtree.fingerprint import ChunkPlan
 from network.ids import NODE_ID_LENGTH
 from network.sealing import DEFAULT_SEALING
 

@@ -13,7 +13,7 @@ from itertools import pairwise
 
 from network.codec import encode
 from network.crypto import SigningKey
-from network.hrdelta import (
+from network.hrtree.delta import (
     DIGEST_LENGTH,
     MAX_DELTA,
     MAX_SNAPSHOT,
@@ -34,9 +34,9 @@ from network.hrdelta import (
     next_link,
     sign,
 )
-from network.hrindex import HRIndex
-from network.hrload import load_codes, rounded
-from network.hrrecent import Recent, write_paths, write_section
+from network.hrtree.index import HRIndex
+from network.hrtree.load import load_codes, rounded
+from network.hrtree.recent import Recent, write_paths, write_section
 
 LOG_LENGTH = 64
 CHANGES_PER_DELTA = 256

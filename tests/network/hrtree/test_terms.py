@@ -9,13 +9,25 @@ import pytest
 from network.chain_records import DirectoryEntry
 from network.codec import encode
 from network.crypto import SigningKey, exchange_public
-from network.fingerprint import ChunkPlan, Space
 from network.hpke import OnionPrivate, Opener
-from network.hrdelta import Refused, SignedKind, sign
-from network.hrterms import HeldTerms, Proposal, Terms, commitment, decode_terms, give, issue, plan_of, rank, take, terms_id
+from network.hrtree.delta import Refused, SignedKind, sign
+from network.hrtree.fingerprint import ChunkPlan, Space
+from network.hrtree.terms import (
+    HeldTerms,
+    Proposal,
+    Terms,
+    commitment,
+    decode_terms,
+    give,
+    issue,
+    plan_of,
+    rank,
+    take,
+    terms_id,
+)
 from network.ids import node_id
 
-VECTORS: list[dict[str, Any]] = json.loads((Path(__file__).parents[1] / "vectors" / "forwarding_terms.json").read_text())
+VECTORS: list[dict[str, Any]] = json.loads((Path(__file__).parents[2] / "vectors" / "forwarding_terms.json").read_text())
 KEY = SigningKey(bytes(range(32)))
 OWN = node_id(KEY.public)
 

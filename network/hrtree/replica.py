@@ -1,6 +1,6 @@
 """What one node holds of one peer: its log up to a number, its heads as proof, its session, its load; and proofs against it.
 
-Pure state and the checks that need nothing else. `network/hrsync.py` decides what a message changes here.
+Pure state and the checks that need nothing else. `network/hrtree/sync.py` decides what a message changes here.
 """
 
 from collections import deque
@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 
 from network.codec import decode
 from network.errors import DecodeError
-from network.hrdelta import Head, LoadReport, Proof, Refused, Signed, SignedKind, check_signature, group_tag
-from network.hrpair import Allowed
-from network.hrrecent import Recent
+from network.hrtree.delta import Head, LoadReport, Proof, Refused, Signed, SignedKind, check_signature, group_tag
+from network.hrtree.pair import Allowed
+from network.hrtree.recent import Recent
 
 EVIDENCE_LENGTH = 16
 # After a repair that did not help, as when our tree is too small for all, the next waits longer.

@@ -13,10 +13,10 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from hypothesis import given
 from hypothesis import strategies as st
 
-from network.fingerprint import MAX_DEPTH, MAX_TOKENS, ChunkPlan, Space, Unit, generation, pack_tokens
-from network.multilinear import key_stream
+from network.hrtree.fingerprint import MAX_DEPTH, MAX_TOKENS, ChunkPlan, Space, Unit, generation, pack_tokens
+from network.hrtree.multilinear import key_stream
 
-VECTORS = Path(__file__).parent.parent / "vectors" / "forwarding_fingerprints.json"
+VECTORS = Path(__file__).parents[2] / "vectors" / "forwarding_fingerprints.json"
 SPACE = Space("chain", "m", 0, plan=ChunkPlan((3, 2), 4))
 tokens = st.lists(st.integers(0, 2**32 - 1), max_size=60)
 

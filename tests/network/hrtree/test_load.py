@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from network.hrdelta import LoadReport, Refused
-from network.hrload import load_codes, load_of, rounded
+from network.hrtree.delta import LoadReport, Refused
+from network.hrtree.load import load_codes, load_of, rounded
 
 figures = st.integers(0, 2**50)
 

@@ -9,9 +9,9 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 
-from network.fingerprint import TOKEN_BYTES, ChunkPlan
-from network.hrterms import LONGEST, MAX_LENGTHS, SHORTEST, Proposal, is_sane, plan_of
-from network.multilinear import Sums
+from network.hrtree.fingerprint import TOKEN_BYTES, ChunkPlan
+from network.hrtree.multilinear import Sums
+from network.hrtree.terms import LONGEST, MAX_LENGTHS, SHORTEST, Proposal, is_sane, plan_of
 
 GRID = 16  # tokens: how finely boundaries are found, and the small chunk d that follows one
 DEEPEST = 8192  # tokens: beyond, chunks are of one length

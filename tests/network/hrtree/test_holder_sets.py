@@ -5,7 +5,7 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from network.holder_sets import HOLDER_BYTES, NOBODY, SET_BYTES, HolderSets
+from network.hrtree.holder_sets import HOLDER_BYTES, NOBODY, SET_BYTES, HolderSets
 
 
 @given(st.lists(st.sets(st.integers(0, 40), min_size=1)), st.data())

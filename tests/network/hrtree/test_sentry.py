@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from network.fingerprint import ChunkPlan, Space
-from network.hrindex import HRIndex
-from network.hrterms import LONGEST, MAX_LENGTHS, SHORTEST, Proposal, is_sane, plan_of
-from network.sentry import DEEPEST, ENOUGH, FRONTIER, GRID, MOST_COUNTERS, WINDOW, Sentry, merge, plan_for
+from network.hrtree.fingerprint import ChunkPlan, Space
+from network.hrtree.index import HRIndex
+from network.hrtree.sentry import DEEPEST, ENOUGH, FRONTIER, GRID, MOST_COUNTERS, WINDOW, Sentry, merge, plan_for
+from network.hrtree.terms import LONGEST, MAX_LENGTHS, SHORTEST, Proposal, is_sane, plan_of
 
 PLAN = ChunkPlan()
 

@@ -7,8 +7,8 @@ Chunk plan and secret of a generation are adopted, not chosen here. See `docs/fo
 
 from typing import NamedTuple
 
-from network.fingerprint import ChunkPlan, Space, Unit
-from network.hrtree import PARTING, HRTree
+from network.hrtree.fingerprint import ChunkPlan, Space, Unit
+from network.hrtree.tree import PARTING, HRTree
 
 KEPT_GENERATIONS = 3
 DEFAULT_BYTES = 64 * 1024 * 1024

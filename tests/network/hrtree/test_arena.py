@@ -2,7 +2,7 @@
 
 import pytest
 
-from network.hrarena import ROOT, RUN, TABLE_FROM, Arena
+from network.hrtree.arena import ROOT, RUN, TABLE_FROM, Arena
 
 
 def line(*runs: bytes) -> tuple[Arena, list[int]]:

@@ -2,7 +2,7 @@
 
 from dataclasses import fields
 
-from network.hrdelta import LoadReport, Refused
+from network.hrtree.delta import LoadReport, Refused
 
 
 def load_codes(report: LoadReport) -> tuple[int, ...]:

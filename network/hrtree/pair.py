@@ -9,7 +9,7 @@ from hmac import compare_digest
 
 from network.codec import encode
 from network.crypto import SigningKey
-from network.hrdelta import MAC_LENGTH, MAX_POST, MAX_POST_SYMBOLS, SESSION_LENGTH, Ack, Hello, Post, Refused
+from network.hrtree.delta import MAC_LENGTH, MAX_POST, MAX_POST_SYMBOLS, SESSION_LENGTH, Ack, Hello, Post, Refused
 from network.rates import Allowance
 
 CLOCK_TOLERANCE_MS = 60_000

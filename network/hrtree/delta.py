@@ -2,8 +2,8 @@
 
 A `Delta` is what one sequence number changed at its origin. The deltas of one run of a node form a hash chain; a signature
 over its head (`Head`) covers all of them, so that the last of many deltas convicts or clears their signer of the rest. A
-`Snapshot` is everything its origin holds up to one number. `docs/forwarding.md` section 4 gives the fields, `network/hrsync.py`
-the rules, `network/hrrecent.py` how a change is spelled by an earlier one.
+`Snapshot` is everything its origin holds up to one number. `docs/forwarding.md` section 4 gives the fields, `sync.py`
+the rules, `recent.py` how a change is spelled by an earlier one.
 """
 
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from network.codec import Message, blob, blobs, decode, encode, flag, nested, repeated, text, uint, uints
 from network.crypto import SigningKey, sha256, verify
 from network.errors import DecodeError, RemoteProtocolError
-from network.fingerprint import SPACE_ID_LENGTH
+from network.hrtree.fingerprint import SPACE_ID_LENGTH
 from network.ids import NODE_ID_LENGTH
 
 SIGNATURE_DOMAIN = b"planetserve/group/2"
@@ -84,7 +84,7 @@ class ChangeKind(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Section(Message):
-    """Changes in one fingerprint space, spelled as `network/hrrecent.py` says. No space: that of the section before."""
+    """Changes in one fingerprint space, spelled as `network/hrtree/recent.py` says. No space: that of the section before."""
 
     generation: int = uint(1)
     space: bytes = blob(2, size=SPACE_ID_LENGTH)
@@ -117,7 +117,7 @@ class Seal(Message):
 
 @dataclass(frozen=True, slots=True)
 class Delta(Message):
-    """What one sequence number changed. `sealed`: the head after it is signed. `load`: in the codes of `network/hrload.py`."""
+    """What one sequence number changed. `sealed`: the head after it is signed. `load`: in the codes of `load.py`."""
 
     sections: tuple[Section, ...] = repeated(1, Section, count=MAX_SECTIONS)
     load: tuple[int, ...] = uints(2, count=16, limit=2**16)
@@ -143,7 +143,7 @@ class Head(Message):
 class Hello(Message):
     """Opens a session, or asks for a snapshot: who speaks to whom. `incarnation` is the speaker's start time in ms.
 
-    `terms` names the group's terms that the speaker holds (`network/hrterms.py`); empty when it holds none. `pages` are the
+    `terms` names the group's terms that the speaker holds (`terms.py`); empty when it holds none. `pages` are the
     digests of what the speaker holds of the target, empty when it wants all.
     """
 
@@ -217,7 +217,7 @@ class Ack(Message):
 class Snapshot(Message):
     """Everything its origin holds at `sequence`; with `partial`, only the pages in which the asker's digests differed.
 
-    `newest` is the number of the newest path (`network/hrrecent.py`); `generation` and `space` are what a section without
+    `newest` is the number of the newest path (`network/hrtree/recent.py`); `generation` and `space` are what a section without
     a space means in the next delta.
     """
 

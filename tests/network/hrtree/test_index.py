@@ -1,8 +1,8 @@
 """One index over several generations of fingerprint keys."""
 
-from network.fingerprint import ChunkPlan, Unit, pack_tokens
-from network.hrindex import Held, HRIndex
-from network.hrtree import LEAST_BYTES
+from network.hrtree.fingerprint import ChunkPlan, Unit, pack_tokens
+from network.hrtree.index import Held, HRIndex
+from network.hrtree.tree import LEAST_BYTES
 
 PROMPT = pack_tokens(list(range(40)))
 

@@ -2,18 +2,18 @@
 
 from dataclasses import dataclass
 
-from network.hrdelta import (
+from network.hrtree.delta import (
     MAX_SNAPSHOT_SYMBOLS,
     LoadReport,
     Refused,
     Snapshot,
     decode_snapshot,
 )
-from network.hrindex import HRIndex
-from network.hrjournal import leaves, page_of
-from network.hrload import load_of
-from network.hrrecent import Recent, read_paths
-from network.hrstage import MAX_HELD_NODES, comparable
+from network.hrtree.index import HRIndex
+from network.hrtree.journal import leaves, page_of
+from network.hrtree.load import load_of
+from network.hrtree.recent import Recent, read_paths
+from network.hrtree.stage import MAX_HELD_NODES, comparable
 
 
 @dataclass(frozen=True, slots=True)

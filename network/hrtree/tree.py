@@ -1,7 +1,7 @@
 """The HR-Tree: which model nodes hold which prompt prefix, as paths of 8-bit fingerprints.
 
 Knows symbols, holders and times given to it; refuses to know prompts, keys, clocks or peers. A *tree node* is one prefix; a
-row of `hrarena.py` stores up to twelve in a line. Invariants, checked by `check_integrity`: who holds a tree node holds its
+row of `arena.py` stores up to twelve in a line. Invariants, checked by `check_integrity`: who holds a tree node holds its
 parent; every tree node but the root has a holder; a parent was used no earlier than its child. Each method says whether it
 *changes the tree* or *does not*. See `docs/forwarding.md` section 3.
 """
@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator
 from heapq import heapify, heappop, heappush
 from typing import NamedTuple
 
-from network.holder_sets import NOBODY, HolderSets
-from network.hrarena import EMPTY_BYTES, MOST_ROW_BYTES, ROOT, ROW_BYTES, RUN, TABLE_BYTES, Arena, check
+from network.hrtree.arena import EMPTY_BYTES, MOST_ROW_BYTES, ROOT, ROW_BYTES, RUN, TABLE_BYTES, Arena, check
+from network.hrtree.holder_sets import NOBODY, HolderSets
 
 # Where so many prompts part, an unseen one meets one of their symbols by chance in over 5 % of cases (12 of 256).
 PARTING = 12

@@ -8,8 +8,8 @@ three bytes. Rules that both ends follow, in the order of the changes: `docs/for
 from bisect import bisect_left, insort
 from collections.abc import Iterable, Iterator
 
-from network.fingerprint import MAX_DEPTH
-from network.hrdelta import ChangeKind, Refused, Section
+from network.hrtree.delta import ChangeKind, Refused, Section
+from network.hrtree.fingerprint import MAX_DEPTH
 
 RECENT_PATHS = 1024
 RECENT_SYMBOLS = 64 * 1024

@@ -18,7 +18,7 @@ from itertools import accumulate
 
 from cryptography.hazmat.primitives.ciphers import Cipher, CipherContext, algorithms, modes
 
-from network.multilinear import PrefixSums, Sums
+from network.hrtree.multilinear import PrefixSums, Sums
 
 TOKEN_BYTES = 4
 SPACE_ID_LENGTH = 8

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from network import multilinear
-from network.multilinear import FIRST_WORDS, SCRATCH_WORDS, ArraySums, PlainSums
+from network.hrtree import multilinear
+from network.hrtree.multilinear import FIRST_WORDS, SCRATCH_WORDS, ArraySums, PlainSums
 
 KEY = bytes(range(32))
 
@@ -38,7 +38,7 @@ def test_blocks_are_sum_and_number_little_endian() -> None:
 def test_without_numpy_the_plain_form_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     assert multilinear.Sums is ArraySums
     monkeypatch.setitem(sys.modules, "numpy", None)
-    spec = importlib.util.find_spec("network.multilinear")
+    spec = importlib.util.find_spec("network.hrtree.multilinear")
     assert spec is not None and spec.loader is not None
     bare = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(bare)

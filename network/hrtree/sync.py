@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from network.codec import encode
 from network.crypto import SigningKey
-from network.hrdelta import (
+from network.hrtree.delta import (
     MAC_LENGTH,
     MAX_POST,
     MAX_POST_DELTAS,
@@ -34,12 +34,12 @@ from network.hrdelta import (
     decode_signed,
     first_link,
 )
-from network.hrindex import HRIndex
-from network.hrjournal import Journal, leaves, page_digests
-from network.hrpair import CLOCK_TOLERANCE_MS, Pair, check_addressed
-from network.hrreplica import Inbound, Outbound, Replica, convicted, head_origin, read_head
-from network.hrsnapshot import read_snapshot, replace_held
-from network.hrstage import MAX_HELD_NODES, Staged, commit, differs, stage
+from network.hrtree.index import HRIndex
+from network.hrtree.journal import Journal, leaves, page_digests
+from network.hrtree.pair import CLOCK_TOLERANCE_MS, Pair, check_addressed
+from network.hrtree.replica import Inbound, Outbound, Replica, convicted, head_origin, read_head
+from network.hrtree.snapshot import read_snapshot, replace_held
+from network.hrtree.stage import MAX_HELD_NODES, Staged, commit, differs, stage
 
 __all__ = ["CLOCK_TOLERANCE_MS", "MAX_HELD_NODES", "Received", "Replica", "Sync"]
 WITNESS_EVERY = 3

@@ -12,13 +12,13 @@ from network.chain_records import DirectoryEntry, DirectoryRecord
 from network.codec import decode, encode
 from network.crypto import SigningKey, exchange_public, sha256
 from network.directory import Directory
-from network.fingerprint import ChunkPlan
 from network.geometry import HYBRID_PRIVATE
 from network.hpke import OnionPrivate, Opener, hybrid_public
-from network.hrdelta import Refused, Signed, SignedKind, sign
-from network.hrterms import MAX_ANSWER, Given, Proposal, Terms, TermsAnswer, asked_id, encode_answer, give, issue, rank
+from network.hrtree.delta import Refused, Signed, SignedKind, sign
+from network.hrtree.fingerprint import ChunkPlan
+from network.hrtree.terms import MAX_ANSWER, Given, Proposal, Terms, TermsAnswer, asked_id, encode_answer, give, issue, rank
+from network.hrtree.terms_book import ANSWER_PAUSE_S, MOST_REPLACED, TURN_S, TermsBook
 from network.ids import Role, node_id
-from network.terms_book import ANSWER_PAUSE_S, MOST_REPLACED, TURN_S, TermsBook
 
 PLAN = ChunkPlan()
 KEYS = [SigningKey(bytes([number + 1] * 32)) for number in range(5)]

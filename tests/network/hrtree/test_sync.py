@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 
 from network.codec import decode, encode
 from network.crypto import SigningKey
-from network.fingerprint import ChunkPlan
-from network.hrdelta import (
+from network.hrtree.delta import (
     MAX_POST,
     Ack,
     ChangeKind,
@@ -30,10 +29,11 @@ from network.hrdelta import (
     next_link,
     sign,
 )
-from network.hrindex import HRIndex
-from network.hrjournal import LOG_LENGTH, SEAL_EVERY
-from network.hrpair import POSTS_BURST, SNAPSHOTS_BURST, Allowed, Pair
-from network.hrsync import CLOCK_TOLERANCE_MS, MAX_HELD_NODES, Sync
+from network.hrtree.fingerprint import ChunkPlan
+from network.hrtree.index import HRIndex
+from network.hrtree.journal import LOG_LENGTH, SEAL_EVERY
+from network.hrtree.pair import POSTS_BURST, SNAPSHOTS_BURST, Allowed, Pair
+from network.hrtree.sync import CLOCK_TOLERANCE_MS, MAX_HELD_NODES, Sync
 from network.ids import node_id
 
 KEYS = [SigningKey(bytes([number + 1] * 32)) for number in range(3)]

@@ -2,8 +2,7 @@
 
 from network.codec import decode
 from network.crypto import SigningKey
-from network.fingerprint import ChunkPlan
-from network.hrdelta import (
+from network.hrtree.delta import (
     MAX_DELTA,
     MAX_SNAPSHOT,
     ChangeKind,
@@ -17,10 +16,11 @@ from network.hrdelta import (
     first_link,
     next_link,
 )
-from network.hrindex import HRIndex
-from network.hrjournal import CHANGES_PER_DELTA, LOG_LENGTH, SEAL_EVERY, Entry, Journal, digest, leaves, page_digests
-from network.hrload import load_of
-from network.hrrecent import Change, Recent, read_paths, read_section
+from network.hrtree.fingerprint import ChunkPlan
+from network.hrtree.index import HRIndex
+from network.hrtree.journal import CHANGES_PER_DELTA, LOG_LENGTH, SEAL_EVERY, Entry, Journal, digest, leaves, page_digests
+from network.hrtree.load import load_of
+from network.hrtree.recent import Change, Recent, read_paths, read_section
 from network.ids import node_id
 
 KEY = SigningKey(bytes([1] * 32))

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from network.fingerprint import MAX_DEPTH
-from network.hrdelta import ChangeKind, Refused, Section
-from network.hrrecent import RECENT_PATHS, RECENT_SYMBOLS, Recent, read_paths, read_section, write_paths, write_section
+from network.hrtree.delta import ChangeKind, Refused, Section
+from network.hrtree.fingerprint import MAX_DEPTH
+from network.hrtree.recent import RECENT_PATHS, RECENT_SYMBOLS, Recent, read_paths, read_section, write_paths, write_section
 
 HOLD, DROP = ChangeKind.HOLD, ChangeKind.DROP
 SPACE = bytes(8)

@@ -6,7 +6,7 @@
 from dataclasses import dataclass, field
 
 from network.codec import encode
-from network.hrdelta import (
+from network.hrtree.delta import (
     MAX_POST_SYMBOLS,
     ChangeKind,
     Delta,
@@ -23,11 +23,11 @@ from network.hrdelta import (
     group_tag,
     next_link,
 )
-from network.hrindex import HRIndex
-from network.hrjournal import digest, leaves
-from network.hrload import load_of
-from network.hrrecent import Change, Recent, read_section
-from network.hrreplica import Replica, read_head
+from network.hrtree.index import HRIndex
+from network.hrtree.journal import digest, leaves
+from network.hrtree.load import load_of
+from network.hrtree.recent import Change, Recent, read_section
+from network.hrtree.replica import Replica, read_head
 
 MAX_UNSEALED = 128
 MAX_HELD_NODES = 32_768

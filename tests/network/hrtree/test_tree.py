@@ -9,7 +9,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from network.hrtree import LEAST_BYTES, Holding, HRTree
+from network.hrtree.tree import LEAST_BYTES, Holding, HRTree
 
 HOLDERS = (b"a", b"b", b"c")
 ROOM = 2**22

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from network.codec import decode, encode
 from network.crypto import SigningKey
-from network.hrdelta import (
+from network.hrtree.delta import (
     MAX_DELTA,
     MAX_POST,
     MAX_SNAPSHOT,
