@@ -69,8 +69,41 @@ proto: setup-env ## Generate the protobuf code of abci_app/abci/pb again
 		abci_app/abci/proto/types.proto abci_app/abci/proto/abci.proto
 
 .PHONY: bench-forwarding
-bench-forwarding: setup-env ## Time the HR-Tree and the routing decision (OUTPUT=json)
+bench-forwarding: setup-env ## Our fronts beside other routers over the same engines (ARGS="--quick", OUTPUT=json)
+	@$(BIN)/python -m evals.forwarding.routers install $(if $(OUTPUT),>&2)
+	@$(BIN)/python -m evals.forwarding.bench_routers $(ARGS) $(if $(OUTPUT),--output $(OUTPUT))
+
+.PHONY: bench-index
+bench-index: setup-env ## Time fingerprints and the HR-Tree (OUTPUT=json)
 	@$(BIN)/python -m evals.forwarding.bench_index $(if $(OUTPUT),--output $(OUTPUT))
+
+.PHONY: bench-decide
+bench-decide: setup-env ## Time the routing decision (OUTPUT=json)
+	@$(BIN)/python -m evals.forwarding.bench_decide $(if $(OUTPUT),--output $(OUTPUT))
+
+.PHONY: sync-bytes
+sync-bytes: setup-env ## Count the bytes that nodes tell one another over an hour of recorded traffic (OUTPUT=json)
+	@$(BIN)/python -m evals.forwarding.sync_bytes $(if $(OUTPUT),--output $(OUTPUT))
+
+.PHONY: bench-sync
+bench-sync: setup-env ## Time what the exchange costs one of 64 members (OUTPUT=json)
+	@$(BIN)/python -m evals.forwarding.bench_sync $(if $(OUTPUT),--output $(OUTPUT))
+
+.PHONY: bench-front
+bench-front: setup-env ## CPU of fronts per request (OUTPUT=json)
+	@$(BIN)/python -m evals.forwarding.bench_front $(if $(OUTPUT),--output $(OUTPUT))
+
+.PHONY: eval-forwarding
+eval-forwarding: setup ## Four policies on real engines through localnets; goes on where it stopped (ARGS="--quick", OUTPUT=json)
+	@$(BIN)/python -m evals.forwarding.ablation $(ARGS) $(if $(OUTPUT),--output $(OUTPUT))
+
+.PHONY: simulate-forwarding
+simulate-forwarding: setup-evals ## Forwarding through an hour of recorded traffic (TABLES="entries policies churn confidential")
+	@$(BIN)/python -m evals.forwarding.tables $(or $(TABLES),entries policies churn confidential)
+
+.PHONY: liars
+liars: setup-env ## What lying model nodes gain, with the defences and without (OUTPUT=json)
+	@$(BIN)/python -m evals.forwarding.liars $(if $(OUTPUT),--output $(OUTPUT))
 
 .PHONY: bench-overlay
 bench-overlay: setup-env ## Time cloves, relays and circuits against their limits (OUTPUT=json)
