@@ -16,6 +16,9 @@ REFRESH_S = 60.0
 OWN_NODES = MAX_HELD_NODES // 2
 REMEMBERED_ADMISSIONS = 1024
 STALE_ADMISSION_S = 60.0
+# The Sentry counts popular beginnings, which a sample shows as well: so many prompts at once, and so many a second.
+WATCHED_AT_ONCE = 128
+WATCHED_PER_S = 8.0
 
 
 class Claims:
@@ -24,7 +27,7 @@ class Claims:
     What is held under a salt is claimed under it.
     """
 
-    __slots__ = ("_admitted", "_experience", "_index", "_journal", "_own", "_sentry")
+    __slots__ = ("_admitted", "_experience", "_index", "_journal", "_own", "_sentry", "_unwatched", "_watched_at")
 
     def __init__(
         self, own: bytes, index: HRIndex, journal: Journal, experience: Experience, sentry: Sentry | None = None
@@ -35,6 +38,8 @@ class Claims:
         self._experience = experience
         self._sentry = sentry
         self._admitted: OrderedDict[bytes, tuple[float, int, float]] = OrderedDict()
+        self._unwatched = float(WATCHED_AT_ONCE)
+        self._watched_at = 0.0
 
     def admitted(self, packed: bytes, now: float, *, share: bool, salt: bytes = b"") -> None:
         """The engine is about to hold all of the prompt, and peers may know."""
@@ -48,7 +53,7 @@ class Claims:
             self._admitted[path] = (now, held.tokens if held else 0, now - held.touched if held else 0.0)
         if len(self._admitted) > REMEMBERED_ADMISSIONS:
             self._admitted.popitem(last=False)
-        self._watch(packed, held.tokens if held else 0)
+        self._watch(packed, held.tokens if held else 0, now)
         self._hold(path, held, now)
 
     def served(self, packed: bytes, cached_tokens: int, now: float, *, share: bool, salt: bytes = b"") -> None:
@@ -76,8 +81,13 @@ class Claims:
             for path in self._index.tree(number).trim(self._own, OWN_NODES, cache_tokens or None):
                 self._journal.record(number, ChangeKind.DROP, path)
 
-    def _watch(self, packed: bytes, held: int) -> None:
-        if self._sentry is not None:
+    def _watch(self, packed: bytes, held: int, now: float) -> None:
+        if self._sentry is None:
+            return
+        self._unwatched = min(self._unwatched + (now - self._watched_at) * WATCHED_PER_S, WATCHED_AT_ONCE)
+        self._watched_at = now
+        if self._unwatched >= 1:
+            self._unwatched -= 1
             self._sentry.observe(packed, held, self._index.plan)
 
     def _hold(self, path: bytes, held: Held | None, now: float) -> None:

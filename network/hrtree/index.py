@@ -5,6 +5,7 @@ stays matchable and the one after is accepted early; whoever is served under the
 Chunk plan and secret of a generation are adopted, not chosen here. See `docs/forwarding.md` section 2.3.
 """
 
+from collections import OrderedDict
 from typing import NamedTuple
 
 from network.hrtree.fingerprint import ChunkPlan, Space, Unit
@@ -12,6 +13,8 @@ from network.hrtree.tree import PARTING, HRTree
 
 KEPT_GENERATIONS = 3
 DEFAULT_BYTES = 64 * 1024 * 1024
+# Prompts whose paths are kept from their decision to their answer.
+RECENT_PATHS, RECENT_BYTES = 64, 2 * 1024 * 1024
 
 
 class Held(NamedTuple):
@@ -39,7 +42,8 @@ class HRIndex:
         self._tree_bytes = max_bytes // KEPT_GENERATIONS
         self._trees: dict[int, HRTree] = {}
         self._spaces: dict[int, Space] = {}
-        self._last: tuple[Space | None, bytes, bytes, bytes] = (None, b"", b"", b"")
+        self._recent: OrderedDict[tuple[int, int], tuple[bytes, Space, bytes, bytes]] = OrderedDict()
+        self._recent_bytes = 0
         self._terms: dict[int, tuple[ChunkPlan, bytes]] = {-1: (plan or ChunkPlan(), b"")}
 
     @property
@@ -121,11 +125,17 @@ class HRIndex:
         return best
 
     def _path(self, space: Space, packed: bytes, salt: bytes) -> bytes:
-        """A prompt is matched, decided about and claimed in one go: the same object as just now has the same path."""
-        last_space, last_packed, last_salt, path = self._last
-        if packed is not last_packed or salt != last_salt or space is not last_space:
-            path = space.path(packed, salt)
-            self._last = (space, packed, salt, path)
+        """A prompt is matched, claimed and, once it is answered, claimed again: an object seen lately has the same path."""
+        key = (id(packed), space.generation)  # what is kept keeps its id
+        kept = self._recent.get(key)
+        if kept is not None and kept[1] is space and kept[2] == salt:
+            return kept[3]
+        path = space.path(packed, salt)
+        if kept is None:
+            self._recent_bytes += len(packed)
+        self._recent[key] = (packed, space, salt, path)
+        while len(self._recent) > RECENT_PATHS or (self._recent_bytes > RECENT_BYTES and len(self._recent) > 1):
+            self._recent_bytes -= len(self._recent.popitem(last=False)[1][0])
         return path
 
     def generations(self) -> tuple[int, ...]:

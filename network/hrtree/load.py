@@ -1,13 +1,18 @@
 """A load report as one small number a figure: what its receivers can tell apart, in one or two bytes each."""
 
 from dataclasses import fields
+from operator import attrgetter
 
 from network.hrtree.delta import LoadReport, Refused
+
+_LIMITS = tuple(entry.metadata["wire"].limit for entry in fields(LoadReport))
+_NAMES = tuple(entry.name for entry in fields(LoadReport))
+_figures = attrgetter(*_NAMES)
 
 
 def load_codes(report: LoadReport) -> tuple[int, ...]:
     """A report as one small number a field: exact below 64, then within 1 %. Zeros at the end are left out."""
-    codes = [_code(getattr(report, entry.name)) for entry in fields(report)]
+    codes = [_code(value) for value in _figures(report)]
     while len(codes) > 1 and not codes[-1]:
         codes.pop()
     return tuple(codes)
@@ -15,15 +20,13 @@ def load_codes(report: LoadReport) -> tuple[int, ...]:
 
 def load_of(codes: tuple[int, ...]) -> LoadReport:
     """The report that `load_codes` meant. Raises Refused for one that no engine could have made."""
-    entries = fields(LoadReport)
-    if len(codes) > len(entries):
+    if len(codes) > len(_LIMITS):
         raise Refused("garbage", "a load of more figures than there are")
-    values = {}
-    for entry, code in zip(entries, codes, strict=False):
-        values[entry.name] = _value(code)
-        if values[entry.name] > entry.metadata["wire"].limit:
-            raise Refused("garbage", f"a load of absurd {entry.name}")
-    return LoadReport(**values)
+    values = [_value(code) for code in codes]
+    for value, limit, name in zip(values, _LIMITS, _NAMES, strict=False):
+        if value > limit:
+            raise Refused("garbage", f"a load of absurd {name}")
+    return LoadReport(*values)
 
 
 def rounded(report: LoadReport) -> LoadReport:
@@ -33,11 +36,11 @@ def rounded(report: LoadReport) -> LoadReport:
 
 def _code(value: int) -> int:
     """Six leading bits and an exponent: monotone, and exact below 64."""
-    shift = max(0, value.bit_length() - 6)
-    if shift:
-        value += 1 << (shift - 1)  # to the nearest
-        shift = value.bit_length() - 6
-    return value if not shift else (shift + 1) << 5 | (value >> shift) & 31
+    if value < 64:
+        return value
+    value += 1 << (value.bit_length() - 7)  # to the nearest
+    shift = value.bit_length() - 6
+    return (shift + 1) << 5 | (value >> shift) & 31
 
 
 def _value(code: int) -> int:

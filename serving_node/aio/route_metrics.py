@@ -10,6 +10,7 @@ from serving_node.routing import Decision
 
 PREFIX = "planetserve_route_"
 _SECONDS = (-10.0, -2.5, -1.0, -0.5, -0.2, -0.1, -0.05, 0.0, 0.05, 0.1, 0.2, 0.5, 1.0, 2.5, 10.0)
+_WHERE = ("here", "forwarded")
 _TOKENS = (-16384.0, -4096.0, -1024.0, -256.0, -64.0, -1.0, 0.0, 64.0, 256.0, 1024.0, 4096.0, 16384.0)
 
 
@@ -19,16 +20,18 @@ class RouteMetrics:
     def __init__(self, forwarder: Forwarder, registry: CollectorRegistry) -> None:
         labels = ["where"]
         self._own = forwarder.own
-        self._ttft = Histogram(
+        ttft = Histogram(
             f"{PREFIX}ttft_error_seconds",
             "Real less predicted time to first token",
             labels,
             buckets=_SECONDS,
             registry=registry,
         )
-        self._cached = Histogram(
+        cached = Histogram(
             f"{PREFIX}cached_tokens_error", "Real less predicted cached tokens", labels, buckets=_TOKENS, registry=registry
         )
+        self._ttft = {where: ttft.labels(where) for where in _WHERE}
+        self._cached = {where: cached.labels(where) for where in _WHERE}
         self._failures = Counter(f"{PREFIX}failures", "Nodes that did not answer, by reason", ["reason"], registry=registry)
         open_ = Gauge(f"{PREFIX}breakers_open", "Peers that get nothing after failures in a row", registry=registry)
         open_.set_function(lambda: forwarder.beliefs.breakers(State.OPEN, time.monotonic()))
@@ -44,8 +47,8 @@ class RouteMetrics:
             return
         where = "here" if node == self._own else "forwarded"
         if ttft_s > 0:  # an answer that does not stream does not show when its first token came
-            self._ttft.labels(where).observe(ttft_s - seen.predicted_ttft_s)
-        self._cached.labels(where).observe(cached_tokens - seen.expected_tokens)
+            self._ttft[where].observe(ttft_s - seen.predicted_ttft_s)
+        self._cached[where].observe(cached_tokens - seen.expected_tokens)
 
     def failed(self, fault: Fault) -> None:
         """A node has not answered."""
