@@ -71,7 +71,7 @@ def replayed_posts(defended: bool) -> Outcome:
     group.drop(0, path[:1])
     speaker.journal.report(LoadReport(running=2, waiting=9, slots=2))
     group.post(0, 1, 1.0)
-    with standing(defended, network__hrsync__Sync__on_post=forgetful):
+    with standing(defended, network__hrtree__sync__Sync__on_post=forgetful):
         for raw in recorded:
             with suppress(Refused):
                 listener.on_post(raw, 30.0, WALL_MS + 30_000)
