@@ -40,6 +40,7 @@ class Experience:
         self._seen: dict[bytes, _Seen] = {}
         self._all = Survival()
         self._learned = 0
+        self._usual: tuple[float, float] | None = None
 
     def confidence(self, node: bytes, now: float) -> float:
         """The share of a claimed prefix that has turned out to be cached."""
@@ -51,9 +52,7 @@ class Experience:
         seen = self._seen.get(node)
         if seen is None:
             return 1.0
-        everybody = sorted(_faded(each.slowness, now - each.at) for each in self._seen.values())
-        usual = everybody[(len(everybody) - 1) // 2] if len(everybody) > 1 else 1.0
-        return max(1.0, _faded(seen.slowness, now - seen.at) / max(1.0, usual))
+        return max(1.0, _faded(seen.slowness, now - seen.at) / self._usual_slowness(now))
 
     def word(self, node: bytes, now: float) -> float:
         """What a node's own word about its cached tokens has been worth: 1 where the clock never spoke against it."""
@@ -76,8 +75,15 @@ class Experience:
         if seen is None:
             return 1.0, 1.0, self._all.chance(age_s)
         fade = 0.5 ** ((now - seen.at) / FADE_HALF_LIFE_S) if now > seen.at else 1.0
-        slowness = 1.0 + (seen.slowness - 1.0) * fade
+        slowness = (1.0 + (seen.slowness - 1.0) * fade) / self._usual_slowness(now)
         return 1.0 + (seen.confidence - 1.0) * fade, slowness if slowness > 1.0 else 1.0, seen.survival.chance(age_s)
+
+    def _usual_slowness(self, now: float) -> float:
+        """What the median node is late by: the same for all candidates of one decision, so asked once. Never below 1."""
+        if self._usual is None or self._usual[0] != now:
+            everybody = sorted(_faded(each.slowness, now - each.at) for each in self._seen.values())
+            self._usual = (now, max(1.0, everybody[(len(everybody) - 1) // 2]) if len(everybody) > 1 else 1.0)
+        return self._usual[1]
 
     def saw_cache(self, node: bytes, claimed_tokens: int, cached_tokens: int, now: float, age_s: float = 0.0) -> None:
         """One answer: how many prompt tokens were claimed, how long ago, and how many were cached."""
@@ -114,8 +120,10 @@ class Experience:
     def forget(self, node: bytes) -> None:
         """Drops what was seen of a node that has left."""
         self._seen.pop(node, None)
+        self._usual = None
 
     def _brought_up_to(self, node: bytes, now: float) -> _Seen:
+        self._usual = None
         seen = self._seen.setdefault(node, _Seen(at=now, survival=Survival(self._all)))
         seen.confidence = _faded(seen.confidence, now - seen.at)
         seen.slowness = _faded(seen.slowness, now - seen.at)

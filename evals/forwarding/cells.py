@@ -12,8 +12,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from evals.forwarding.central import RULES, Central
+from evals.forwarding.flight import Fleet, Mind, Outcome
 from evals.forwarding.members import Members, SharedMembers
-from evals.forwarding.simulator import Fleet, Mind, Outcome, Simulation
+from evals.forwarding.simulator import Simulation
 from evals.forwarding.traces import Trace
 from serving_node.routing import POLICIES
 

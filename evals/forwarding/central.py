@@ -8,7 +8,8 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from evals.forwarding.simulator import Choice, Flight, Prompt, Simulation
+from evals.forwarding.flight import Choice, Flight, Prompt, Turn
+from evals.forwarding.simulator import Simulation
 from evals.forwarding.traces import Request, prefix_tokens
 from serving_node.load_factor import EngineLoad
 
@@ -136,7 +137,7 @@ class Central:
         """One request less."""
         self._active[node].pop(flight.prompt.request.number, None)
 
-    def answered(self, node: int, flight: Flight, ttft_s: float, now: float) -> None:
+    def answered(self, turn: Turn, asked: int, flight: Flight, ttft_s: float, now: float) -> None:
         """Nothing to learn."""
 
     def failed(self, node: int, flight: Flight, full: bool, now: float) -> None:

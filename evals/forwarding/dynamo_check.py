@@ -17,7 +17,7 @@ from pathlib import Path
 
 from evals.forwarding.cells import Result, simulate
 from evals.forwarding.engines import Speed
-from evals.forwarding.simulator import Fleet
+from evals.forwarding.flight import Fleet
 from evals.forwarding.traces import CONVERSATION, Trace, TraceError, load
 from evals.report import Row, missed, row, show
 

@@ -15,8 +15,9 @@ from typing import Any
 
 from evals.adversary.attack import standing
 from evals.forwarding.engines import Job, Speed
+from evals.forwarding.flight import Choice, Fleet, Flight, Turn
 from evals.forwarding.members import Members, key_of
-from evals.forwarding.simulator import Choice, Fleet, Flight, Simulation
+from evals.forwarding.simulator import Simulation
 from evals.forwarding.traces import BLOCK_TOKENS, Request, Trace
 from evals.report import Row, row, show
 from network.hrtree.delta import ChangeKind
@@ -107,15 +108,14 @@ class LyingMembers(Members):
             load = self.lie.load(load)
         super().loaded(node, load, now)
 
-    def answered(self, node: int, flight: Flight, ttft_s: float, now: float) -> None:
+    def answered(self, turn: Turn, asked: int, flight: Flight, ttft_s: float, now: float) -> None:
         """A liar's word about its cache is what it likes; who was asked is judged by it, whoever answered."""
-        asked = flight.tried[-1]
         job = flight.job
         assert job is not None
         if asked in self.liars and self.lie and self.lie.cached:
-            said = min(self.lie.cached(flight.choice, job), job.request.prompt_tokens - 1)
+            said = min(self.lie.cached(turn.choice, job), job.request.prompt_tokens - 1)
             flight.job = replace(job, cached_tokens=said)
-        super().answered(asked, flight, ttft_s, now)
+        super().answered(turn, asked, flight, ttft_s, now)
         flight.job = job
 
     def weight(self, node: int, at: float) -> float:
@@ -132,11 +132,11 @@ class LyingSimulation(Simulation):
     def _reach(self, flight: Flight, target: int, now: float) -> None:
         mind = self.mind
         assert isinstance(mind, LyingMembers)
-        if mind.lie and mind.lie.passes_on and target in mind.liars and target != flight.entry:
+        if mind.lie and mind.lie.passes_on and target in mind.liars and target != flight.turn.decider:
             target = self._draw.choice([node for node in range(self.fleet.nodes) if node not in mind.liars])
-            now += self.fleet.forward_s + self.fleet.rtt_s / 2
-        reach = super()._reach
-        self._at(now, lambda then: reach(flight, target, then))
+            self._at(now + self.fleet.forward_s + self.fleet.rtt_s / 2, lambda then: self._admit(flight, target, then))
+        else:
+            super()._reach(flight, target, now)
 
 
 @dataclass(frozen=True, slots=True)

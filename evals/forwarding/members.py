@@ -10,7 +10,8 @@ from collections import Counter
 from copy import copy
 from typing import cast
 
-from evals.forwarding.simulator import Choice, Flight, Prompt, Simulation
+from evals.forwarding.flight import Choice, Flight, Prompt, Turn
+from evals.forwarding.simulator import Simulation
 from network.chain_records import DirectoryEntry, DirectoryRecord
 from network.codec import encode
 from network.crypto import SigningKey
@@ -87,24 +88,24 @@ class Members:
             now,
             queue_s=ticket.started_at - ticket.admitted_at,
             latency_s=now - ticket.started_at,
-            decision=_decision(flight) if node == flight.entry else None,
+            decision=_decision(flight.choice) if node == flight.turn.decider else None,
         )
 
-    def answered(self, node: int, flight: Flight, ttft_s: float, now: float) -> None:
-        """The entry compares what it thought with what came."""
+    def answered(self, turn: Turn, asked: int, flight: Flight, ttft_s: float, now: float) -> None:
+        """Who decided compares what it thought with what came, from whom it asked."""
         assert flight.job is not None
-        name = self._ids[node]
-        self.minds[flight.entry].answered(_decision(flight), flight.job.cached_tokens, ttft_s, now, node=name)
+        decision = _decision(turn.choice)
+        self.minds[turn.decider].answered(decision, flight.job.cached_tokens, ttft_s, now, node=self._ids[asked])
 
     def failed(self, node: int, flight: Flight, full: bool, now: float) -> None:
         """The entry found a node full, or away."""
         fault = Fault.FULL if full else Fault.UNREACHABLE
-        self.minds[flight.entry].failed(_decision(flight), now, node=self._ids[node], fault=fault)
+        self.minds[flight.turn.decider].failed(_decision(flight.choice), now, node=self._ids[node], fault=fault)
 
     def next_best(self, flight: Flight, now: float) -> int | None:
         """Whom the entry's forwarder would ask next."""
         tried = [self._ids[node] for node in flight.tried]
-        found = self.minds[flight.entry].next_best(_decision(flight), tried, now)
+        found = self.minds[flight.turn.decider].next_best(_decision(flight.choice), tried, now)
         return None if found is None else self._number[found]
 
     def loaded(self, node: int, load: EngineLoad, now: float) -> None:
@@ -246,6 +247,6 @@ class SharedMembers(Members):
         return mind
 
 
-def _decision(flight: Flight) -> Decision:
-    assert isinstance(flight.choice.note, Decision)
-    return flight.choice.note
+def _decision(choice: Choice) -> Decision:
+    assert isinstance(choice.note, Decision)
+    return choice.note

@@ -12,7 +12,7 @@ from pathlib import Path
 from evals.anonymity.present import Table, emit, figure
 from evals.forwarding.cells import EXCHANGES, HEAD, rules, simulate
 from evals.forwarding.engines import Speed
-from evals.forwarding.simulator import NEVER, Fleet
+from evals.forwarding.flight import NEVER, Fleet
 from evals.forwarding.traces import CONVERSATION, TraceError, ideal_reuse, load
 
 

@@ -5,130 +5,18 @@ Knows arrivals, ways between nodes, admission (the product's own book), engines 
 """
 
 import random
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
+from collections.abc import Callable
 from heapq import heappop, heappush
 from itertools import count
-from typing import Any, Protocol
 
-from evals.forwarding.engines import Engine, Job, Speed
+from evals.forwarding.engines import Engine, Job
+from evals.forwarding.flight import NEVER, Choice, Fleet, Flight, Mind, Outcome, Prompt, Turn
 from evals.forwarding.traces import Request, Trace
 from serving_node.admission import Admission, Ticket
 from serving_node.failure import ServeError
+from serving_node.forwarding import MAX_HOPS
 from serving_node.generation import EngineSample
 from serving_node.load_factor import EngineLoad
-
-NEVER = float("inf")
-
-
-@dataclass(frozen=True, slots=True)
-class Fleet:
-    """What is simulated. Seconds; `sync_s` is how often a node tells its peers, NEVER for not at all.
-
-    `forward_s` is what passing a prompt on costs beside the round trip. `fail_every_s` is the mean time between two failures
-    in the whole fleet, `away_s` how long a node that failed stays away; it comes back with an empty cache.
-    """
-
-    nodes: int = 8
-    entries: int = 8
-    sync_s: float = 5.0
-    load_s: float = 1.0
-    rtt_s: float = 0.02
-    forward_s: float = 0.02
-    cache_blocks: int = 2048
-    slots: int = 64
-    speed: Speed = field(default_factory=Speed)
-    fail_every_s: float = NEVER
-    away_s: float = 60.0
-    seed: int = 1
-
-
-class Prompt:
-    """A request of the trace on its way, its tokens made when somebody looks at them."""
-
-    def __init__(self, trace: Trace, request: Request) -> None:
-        self.request = request
-        self._trace = trace
-
-    @cached_property
-    def tokens(self) -> Sequence[int]:
-        """The prompt as token ids."""
-        return self._trace.tokens(self.request)
-
-
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """The node to ask, and how many cached tokens it is thought to have; the mind's own note.
-
-    `outside`: the deciding router is no node, so that every prompt pays the way.
-    """
-
-    node: int
-    held_tokens: int = 0
-    expected_tokens: int = 0
-    note: Any = None
-    outside: bool = False
-
-
-class Mind(Protocol):
-    """Decides where prompts go, and is told what comes of it. Nodes are numbers."""
-
-    def decide(self, entry: int, prompt: Prompt, now: float) -> Choice:
-        """Where a prompt that entered at `entry` goes."""
-
-    def admitted(self, node: int, prompt: Prompt, now: float) -> None:
-        """A node's engine takes a prompt."""
-
-    def served(self, node: int, flight: "Flight", now: float) -> None:
-        """A node's engine has answered."""
-
-    def answered(self, node: int, flight: "Flight", ttft_s: float, now: float) -> None:
-        """Another node than the entry has answered."""
-
-    def failed(self, node: int, flight: "Flight", full: bool, now: float) -> None:
-        """A node was full, or it could not be reached or broke off."""
-
-    def next_best(self, flight: "Flight", now: float) -> int | None:
-        """The next node to ask when those in `flight.tried` have not answered."""
-
-    def loaded(self, node: int, load: EngineLoad, now: float) -> None:
-        """A sample of a node's load."""
-
-    def tell(self, node: int, now: float) -> None:
-        """A node's time to speak to its peers."""
-
-    def restarted(self, node: int, now: float) -> None:
-        """A node is back after a failure and knows nothing."""
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What became of one prompt. A refused one has no node."""
-
-    request: Request
-    entry: int
-    node: int | None
-    ttft_s: float
-    total_s: float
-    cached_tokens: int
-    ever_held_tokens: int
-    held_tokens: int
-    expected_tokens: int
-    tries: int
-
-
-@dataclass(eq=False, slots=True)
-class Flight:
-    """A prompt between its entry and its answer."""
-
-    prompt: Prompt
-    entry: int
-    choice: Choice
-    tried: list[int] = field(default_factory=list)
-    ticket: Ticket | None = None
-    job: Job | None = None
-    first_at: float = 0.0
 
 
 class Node:
@@ -183,11 +71,11 @@ class Simulation:
     def _enter(self, request: Request, now: float) -> None:
         alive = [node for node in range(self.fleet.entries) if self.nodes[node].alive]
         if not alive:
-            self._refused(Flight(Prompt(self.trace, request), 0, Choice(0)), now)
+            self._refused(Flight(Prompt(self.trace, request), 0, [Turn(0, Choice(0), now)]), now)
             return
         prompt, entry = Prompt(self.trace, request), self._draw.choice(alive)
         choice = self.mind.decide(entry, prompt, now)
-        self._send(Flight(prompt, entry, choice), choice.node, now)
+        self._send(Flight(prompt, entry, [Turn(entry, choice, now)]), choice.node, now)
 
     def _send(self, flight: Flight, target: int, now: float) -> None:
         """On to a node; one that is not there is found out by trying."""
@@ -200,6 +88,23 @@ class Simulation:
         if not node.alive:
             self._elsewhere(flight, target, False, now)
             return
+        if _travels(flight, target) and not flight.choice.outside and len(flight.turns) < MAX_HOPS:
+            self._decide_again(flight, target, now)
+            return
+        self._admit(flight, target, now)
+
+    def _decide_again(self, flight: Flight, target: int, now: float) -> None:
+        """Whoever is asked knows its own queue and cache, and may pass the prompt on, but not back."""
+        sender = flight.turn.decider
+        flight.turns.append(Turn(target, self.mind.decide(target, flight.prompt, now), now, [sender]))
+        node = flight.choice.node if flight.choice.node != sender else self.mind.next_best(flight, now)
+        if node is None:
+            self._elsewhere(flight, target, True, now)
+        else:
+            self._send(flight, node, now)
+
+    def _admit(self, flight: Flight, target: int, now: float) -> None:
+        node = self.nodes[target]
         try:
             expected = flight.choice.expected_tokens if target == flight.choice.node else 0
             flight.ticket = node.admission.admit(flight.prompt.request.prompt_tokens, now, NEVER, expected)
@@ -213,10 +118,12 @@ class Simulation:
         self.mind.failed(failed, flight, full, now)
         flight.ticket = flight.job = None
         target = self.mind.next_best(flight, now)
-        if target is None:
+        if target is not None:
+            self._send(flight, target, now)
+        elif len(flight.turns) > 1:
+            self._elsewhere(flight, flight.turns.pop().decider, True, now)
+        else:
             self._refused(flight, now)
-            return
-        self._send(flight, target, now)
 
     def _refused(self, flight: Flight, now: float) -> None:
         request = flight.prompt.request
@@ -262,16 +169,17 @@ class Simulation:
         assert ticket is not None
         self.nodes[number].admission.leave(ticket, now, answered=True)
         self.mind.served(number, flight, now)
-        travelled = _travels(flight, number)
-        back = self.fleet.rtt_s / 2 if travelled else 0.0
         request, choice = job.request, flight.choice
+        back = 0.0
+        for turn in reversed(flight.turns):
+            if choice.outside or turn.decider != turn.tried[-1]:
+                back += self.fleet.rtt_s / 2
+                self.mind.answered(turn, turn.tried[-1], flight, flight.first_at + back - turn.at, now + back)
         ttft = flight.first_at + back - request.at
-        if travelled:
-            self.mind.answered(number, flight, ttft, now + back)
         held, expected = (choice.held_tokens, choice.expected_tokens) if number == choice.node else (0, 0)
         cached, ever = job.cached_tokens, job.ever_held_tokens
         total = now + back - request.at
-        tries = len(flight.tried)
+        tries = max(len(turn.tried) - (turn is not flight.turns[0]) for turn in flight.turns)
         self.outcomes.append(Outcome(request, flight.entry, number, ttft, total, cached, ever, held, expected, tries))
         self._open -= 1
 
@@ -326,10 +234,12 @@ class Simulation:
 
     def _lost(self, flight: Flight, number: int, now: float) -> None:
         """An entry that dies takes its prompts along: their users ask again at another. Else the entry tries the next node."""
-        if flight.entry != number or flight.choice.outside:
-            self._elsewhere(flight, number, False, now)
+        if flight.entry == number and not flight.choice.outside:
+            self._enter(flight.prompt.request, now)
             return
-        self._enter(flight.prompt.request, now)
+        if flight.turn.decider == number and len(flight.turns) > 1:
+            flight.turns.pop()
+        self._elsewhere(flight, number, False, now)
 
     def _return(self, number: int, now: float) -> None:
         self.nodes[number].alive = True
@@ -337,4 +247,4 @@ class Simulation:
 
 
 def _travels(flight: Flight, target: int) -> bool:
-    return flight.choice.outside or target != flight.entry
+    return flight.choice.outside or target != flight.turn.decider

@@ -14,9 +14,10 @@ from pathlib import Path
 from aiohttp import ClientTimeout, web
 
 from evals.forwarding.cells import summary
+from evals.forwarding.flight import Fleet
 from evals.forwarding.members import Members
 from evals.forwarding.simulate import add_fleet, fleet_of
-from evals.forwarding.simulator import Fleet, Simulation
+from evals.forwarding.simulator import Simulation
 from evals.forwarding.traces import CONVERSATION, Trace, load
 from evals.report import Row, missed, row, show
 from network.aio.dialer import Dialer

@@ -18,7 +18,7 @@ from typing import Any
 from evals.anonymity.present import Canvas, Table, emit, figure, judged
 from evals.forwarding.cells import HEAD, Result, simulate
 from evals.forwarding.engines import Speed
-from evals.forwarding.simulator import NEVER, Fleet
+from evals.forwarding.flight import NEVER, Fleet
 from evals.forwarding.traces import CONVERSATION, Trace, TraceError, ideal_reuse, load
 from evals.report import Figure
 
@@ -84,7 +84,7 @@ def sources() -> str:
     """A digest of everything that a cell's result depends on."""
     root = Path(__file__).parents[2]
     files = [
-        path for folder in ("network", "serving_node", "evals/forwarding") for path in sorted((root / folder).glob("*.py"))
+        path for folder in ("network", "serving_node", "evals/forwarding") for path in sorted((root / folder).rglob("*.py"))
     ]
     return sha256(b"".join(path.read_bytes() for path in files if path != Path(__file__))).hexdigest()
 

@@ -91,3 +91,10 @@ def test_one_look_tells_the_same() -> None:
     for now in (0.0, 100.0, 1e5):
         told = (seen.confidence(b"a", now), seen.slowness(b"a", now), seen.survival(b"a", 70.0))
         assert seen.seen(b"a", now, 70.0) == pytest.approx(told)
+    for node in (b"b", b"c"):
+        seen.saw_first_token(node, 1.0, 4.0, 1e5)
+    for node in (b"a", b"b", b"c"):
+        assert seen.seen(node, 1e5, 70.0)[1] == pytest.approx(seen.slowness(node, 1e5))
+    seen.forget(b"b")
+    assert seen.seen(b"c", 1e5, 70.0)[1] == pytest.approx(seen.slowness(b"c", 1e5))
+    assert seen.slowness(b"c", 1e5) > 1

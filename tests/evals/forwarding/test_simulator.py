@@ -7,7 +7,9 @@ import pytest
 
 from evals.forwarding.cells import EXCHANGES, RULES, Result, rules, simulate
 from evals.forwarding.engines import Speed
-from evals.forwarding.simulator import NEVER, Fleet
+from evals.forwarding.flight import NEVER, Fleet, Flight
+from evals.forwarding.members import Members
+from evals.forwarding.simulator import Simulation
 from evals.forwarding.traces import Request, Trace, ideal_reuse
 
 FLEET = Fleet(nodes=4, entries=4, sync_s=2.0, cache_blocks=400, seed=3)
@@ -96,3 +98,26 @@ def test_confidential_computing_is_a_factor_and_a_constant() -> None:
 
 def test_baseline_rules_have_names_of_their_own() -> None:
     assert len(set(rules())) == len(rules()) and set(RULES) < set(rules())
+
+
+def test_whoever_is_asked_decides_again_but_nobody_a_third_time() -> None:
+    simulation = Simulation(conversations(60), replace(FLEET, sync_s=10.0), lambda it: Members(it, "ttft"))
+    ended = _flights(simulation)
+    turns = {len(flight.turns) for flight in ended}
+    assert set(turns) == {1, 2}
+    moved = [flight for flight in ended if len(flight.turns) == 2 and flight.tried[-1] != flight.turn.decider]
+    assert moved and not any(flight.entry in flight.tried[1:] for flight in moved)
+
+
+def _flights(simulation: Simulation) -> list[Flight]:
+    """Every prompt's way, by its end."""
+    ended: list[Flight] = []
+    served = simulation.mind.served
+
+    def watched(node: int, flight: Flight, now: float) -> None:
+        ended.append(flight)
+        served(node, flight, now)
+
+    simulation.mind.served = watched  # type: ignore[method-assign]
+    simulation.run()
+    return ended

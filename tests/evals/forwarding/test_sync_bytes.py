@@ -3,7 +3,7 @@
 import asyncio
 
 from evals.forwarding.bench_sync import measure as measure_cpu
-from evals.forwarding.simulator import Fleet
+from evals.forwarding.flight import Fleet
 from evals.forwarding.sync_bytes import http_heads, measure
 from evals.forwarding.traces import Request, Trace
 

@@ -7,7 +7,7 @@ import pytest
 
 from evals.forwarding import tables
 from evals.forwarding.cells import Result
-from evals.forwarding.simulator import Fleet
+from evals.forwarding.flight import Fleet
 from evals.forwarding.traces import Request, Trace
 
 TRACE = Trace("t", tuple(Request(number, float(number), 1024, 5, (number % 2, 2 + number)) for number in range(8)))
