@@ -14,9 +14,11 @@ def truthful(lie: Lie, prompts: int) -> Damage:
 
 
 @pytest.mark.parametrize("name", ["hides-load", "inflates-speed"])
-def test_a_lie_about_load_or_speed_gains_little(name: str) -> None:
+def test_a_lie_about_load_or_speed_is_found_out(name: str) -> None:
+    """It draws its first prompts, whose answers must come back before anybody can know; then nothing."""
     lying, honest = measured(BY_NAME[name], workload(PROMPTS)), truthful(BY_NAME[name], PROMPTS)
-    assert lying.mean_s <= 1.5 * honest.mean_s, (lying, honest)
+    assert lying.later_s <= 1.25 * honest.later_s, (lying, honest)
+    assert lying.mean_s <= 2.5 * honest.mean_s, (lying, honest)
     assert lying.honest_weight > 0.9
     assert lying.audited <= 0.02  # one in 256 in the mean, of 120 prompts
 
