@@ -22,7 +22,7 @@ from network.crypto import SigningKey
 from network.directory import Directory
 from network.hrtree.delta import Post
 from network.hrtree.fingerprint import Space, Unit, pack_tokens
-from network.hrtree.index import DEFAULT_BYTES, HRIndex
+from network.hrtree.index import DEFAULT_BYTES, RECENT_PATHS, HRIndex
 from network.hrtree.multilinear import PlainSums
 from network.hrtree.tree import PARTING, HRTree
 from network.ids import Role, node_id
@@ -31,7 +31,7 @@ from serving_node.forwarder import Forwarder
 LONG, SHORT = 32_768, 8_192
 BLOCK = 64
 SYMBOLS = 152
-UNLIKE = 5
+UNLIKE = RECENT_PATHS + 8
 NODES = 8
 PROMPTS = 400
 WALL = 1_700_000_000_000
@@ -97,7 +97,7 @@ def routing(draw: random.Random, repeat: int) -> list[Row]:
     for number in range(1000):
         crowd.insert(path[: 152 - number % 100], number.to_bytes(20, "big"), float(number))
     ends = space.plan.ends(LONG)
-    # The index remembers the paths of the last prompts for those who ask again; what is timed has not been asked.
+    # The index remembers the paths of the last prompts for those who ask again; what is timed is no longer among them.
     others = [prompt(draw, LONG) for _ in range(UNLIKE)]
     asked = cycle([pack_tokens(other) for other in others])
     listed = cycle(others)
